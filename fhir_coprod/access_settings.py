@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fhir_coprod.accounts import Section, is_base
+from fhir_coprod.accounts import Section, WithSecret, is_base
+from fhir_coprod.addresses import is_safe
 
 _DEPARTMENT = re.compile(r"\*|Organization/[A-Za-z0-9\-.]{1,64}")
 _SCOPE = re.compile(r"user/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)(\?.+)?")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_department(reference: str) -> bool:
@@ -24,9 +23,21 @@ def is_department(reference: str) -> bool:
     return _DEPARTMENT.fullmatch(reference) is not None
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine itself."""
-    return urlsplit(url).hostname in _LOOPBACK
+def _known_departments(value: dict[str, str]) -> dict[str, str]:
+    if not all(map(is_department, value.values())):
+        raise ValueError("write departments as they are here, such as Organization/orthopaedics, or *")
+    return value
+
+
+def _safe(value: str) -> str:
+    if not is_base(value) or not is_safe(value):
+        raise ValueError("write an https address, such as https://login.example/realms/care")
+    return value
+
+
+Departments = Annotated[dict[str, str], AfterValidator(_known_departments)]
+"""From values of a claim to departments here (Organization/ID, or * for all)."""
+SafeUrl = Annotated[str, AfterValidator(_safe)]
 
 
 class RoleSettings(Section):
@@ -45,10 +56,12 @@ class RoleSettings(Section):
         return value
 
 
-class SignInSettings(Section):
+class SignInSettings(WithSecret):
     """How people sign in: by OpenID Connect, at a provider of the site's choice."""
 
-    issuer: str
+    proof = "secret"
+
+    issuer: SafeUrl
     """The provider, as its own discovery document names it."""
     client_id: str = Field(min_length=1)
     """Under which the provider knows these pages."""
@@ -68,7 +81,7 @@ class SignInSettings(Section):
     """From values of that claim to roles of `access.roles`; empty: the values are those names."""
     departments_claim: str = ""
     """The claim that names a person's departments, in the same way."""
-    departments: dict[str, str] = {}
+    departments: Departments = {}
     """From values of that claim to departments here (Organization/ID, or * for all)."""
     patient_claim: str = ""
     """The claim by which a patient is known; empty: patients do not sign in."""
@@ -92,35 +105,11 @@ class SignInSettings(Section):
     ask: str = ""
     """Whom to ask for access, in the site's words: shown to a person without a role."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "secret" in value:
-            raise ValueError(
-                "a secret is never a setting: secret_env names the variable that holds it, "
-                "secret_file the file"
-            )
-        return value
-
-    @field_validator("issuer")
-    @classmethod
-    def _safe(cls, value: str) -> str:
-        if not is_base(value) or not (value.startswith("https:") or is_loopback(value)):
-            raise ValueError("write the provider's https address, such as https://login.example/realms/care")
-        return value
-
     @field_validator("scope")
     @classmethod
     def _of_openid(cls, value: str) -> str:
         if "openid" not in value.split():
             raise ValueError("openid has to be among them, as in openid profile")
-        return value
-
-    @field_validator("departments")
-    @classmethod
-    def _departments(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(map(is_department, value.values())):
-            raise ValueError("write departments as they are here, such as Organization/orthopaedics, or *")
         return value
 
 
@@ -130,7 +119,7 @@ _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 class IssuerSettings(Section):
     """An authorization server of others, whose access tokens are taken here."""
 
-    issuer: str
+    issuer: SafeUrl
     """As its tokens name it (iss)."""
     audience: str = Field(min_length=1)
     """How its tokens name this server (aud)."""
@@ -148,32 +137,23 @@ class IssuerSettings(Section):
     """The claim with the id of the Patient here that scopes of patient/ are about."""
     departments_claim: str = ""
     """The claim that names the departments that scopes of user/ reach; empty: they reach nobody's."""
-    departments: dict[str, str] = {}
+    departments: Departments = {}
     """From values of that claim to departments here (Organization/ID, or * for all)."""
     roles_claim: str = ""
     """The claim that names roles, such as realm_access.roles; empty: scopes come from the token alone."""
     roles: dict[str, tuple[str, ...]] = {}
     """From values of that claim to scopes that a token gets besides its own."""
 
-    @field_validator("issuer", "jwks_url")
+    @field_validator("jwks_url")
     @classmethod
-    def _safe(cls, value: str) -> str:
-        if value and (not is_base(value) or not (value.startswith("https:") or is_loopback(value))):
-            raise ValueError("write an https address, such as https://login.example/realms/care")
-        return value
+    def _safe_place(cls, value: str) -> str:
+        return _safe(value) if value else value
 
     @field_validator("algorithms")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or not set(value) <= set(_ALGORITHMS):
             raise ValueError(f"name some of {', '.join(_ALGORITHMS)}")
-        return value
-
-    @field_validator("departments")
-    @classmethod
-    def _departments(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all(map(is_department, value.values())):
-            raise ValueError("write departments as they are here, such as Organization/orthopaedics, or *")
         return value
 
 

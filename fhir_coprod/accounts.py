@@ -19,7 +19,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _WithSecret(Section):
+class WithSecret(Section):
     """An account that is proven by a secret, which is read from a file or an environment variable."""
 
     proof: ClassVar[str]
@@ -40,7 +40,7 @@ class NoAuth(Section):
     type: Literal["none"] = "none"
 
 
-class BasicAuth(_WithSecret):
+class BasicAuth(WithSecret):
     proof = "password"
     type: Literal["basic"]
     user: str
@@ -48,14 +48,14 @@ class BasicAuth(_WithSecret):
     password_env: str = ""
 
 
-class BearerAuth(_WithSecret):
+class BearerAuth(WithSecret):
     proof = "token"
     type: Literal["bearer"]
     token_file: Path | None = None
     token_env: str = ""
 
 
-class _TokenAuth(_WithSecret):
+class _TokenAuth(WithSecret):
     """A token of an authorization server."""
 
     client_id: str = Field(min_length=1)

@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo, available_timezones
 import platformdirs
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_loopback
+from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_department
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
+from fhir_coprod.addresses import is_loopback
 from fhir_coprod.audit_settings import AuditSettings
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.export_settings import ExportSettings
@@ -213,7 +214,7 @@ class EhrSettings(Section):
     @field_validator("department")
     @classmethod
     def _organization(cls, value: str) -> str:
-        if value and not re.fullmatch(r"Organization/[A-Za-z0-9\-.]{1,64}", value):
+        if value and (value == "*" or not is_department(value)):
             raise ValueError("write a reference as at that server, such as Organization/orthopaedics")
         return value
 

@@ -65,7 +65,11 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
         ),
         (
             '[access.sign_in]\nissuer = "http://login.example"\nclient_id = "x"\n',
-            "access.sign_in.issuer: write the provider's https address",
+            "access.sign_in.issuer: write an https address",
+        ),
+        (
+            '[[access.issuer]]\nissuer = ""\naudience = "x"\n',
+            "access.issuer.1.issuer: write an https address",
         ),
         (
             '[access.sign_in]\nissuer = "https://login.example"\nclient_id = "x"\nsecret = "y"\n',

@@ -95,7 +95,7 @@ def allows(rights: Rights, letter: str, type: str) -> bool:
 
 
 def allows_all(rights: Rights, letter: str, type: str) -> bool:
-    """Whether some scope has this action on every resource of a type."""
+    """Whether some scope has this action on every resource of a type: of `system/`, and without criteria."""
     return any(
         scope.context == "system" and not scope.criteria and scope.allows(letter, type)
         for scope in rights.scopes

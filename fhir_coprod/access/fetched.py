@@ -11,14 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from fhir_coprod.access.public_keys import LONGEST_SET, SMART, Keys, is_named, read_keys
-from fhir_coprod.errors import BadRequest, CoprodError, IssuerError
+from fhir_coprod.addresses import is_loopback, is_safe
+from fhir_coprod.errors import BadRequest, IssuerError
 
 log = logging.getLogger("fhir_coprod.access")
 
@@ -31,26 +30,6 @@ AGAIN: Final = 60.0
 """Seconds before the same address is asked again, whether it answered or not."""
 
 
-def is_safe(url: str) -> bool:
-    """Whether keys may come from this address: by https, or from this machine itself."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    if not parts.hostname or parts.username or parts.fragment or not (url.isascii() and url.isprintable()):
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_near(parts.hostname))
-
-
-def is_near(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def get(url: str, what: str) -> bytes:
     """What is at an address of somebody whom the settings name. Raises IssuerError.
 
@@ -61,9 +40,8 @@ def get(url: str, what: str) -> bytes:
     body = bytearray()
     until = time.monotonic() + SECONDS
     try:
-        near = is_near(urlsplit(url).hostname or "")
         with (
-            httpx.Client(follow_redirects=False, timeout=SECONDS, trust_env=not near) as client,
+            httpx.Client(follow_redirects=False, timeout=SECONDS, trust_env=not is_loopback(url)) as client,
             client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
         ):
             if answer.status_code != 200:
@@ -136,8 +114,3 @@ def require(url: str, what: str) -> bytes:
     text = get(url, what)
     read_keys(text, what)
     return text
-
-
-def failed(error: CoprodError) -> str:
-    """Why keys are not to be had, for the log."""
-    return error.message

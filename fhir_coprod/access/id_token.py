@@ -9,101 +9,60 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
-
-from fhir_coprod import jsontext
-from fhir_coprod.errors import NotJson, NotSignedIn
+from fhir_coprod.access import words
+from fhir_coprod.access.public_keys import Keys, PublicKey, chosen, usable_keys
+from fhir_coprod.access.words import Untrusted, Word
+from fhir_coprod.errors import NotSignedIn
 
 LEEWAY: Final = 60
 """Seconds by which the provider's clock may differ from ours."""
 LONGEST: Final = 50_000
 """Characters of a token."""
-_SMALLEST_RSA: Final = 2048
-_CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
-_RSA: Final = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"))
+_TAKEN: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
+)
 _HASHES: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 Claims = Mapping[str, Any]
 
 
-def keys_of(document: object) -> dict[str, list[Key]]:
-    """The public keys of a JWK Set that can check a signature, by key id ("" for those without one).
-
-    What is no such key is left out: a provider may publish others beside them.
-    """
-    entries = document.get("keys") if isinstance(document, dict) else None
-    found: dict[str, list[Key]] = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-            continue
-        public = {name: value for name, value in entry.items() if name not in _PRIVATE}
-        try:
-            key = KeySet.import_key_set({"keys": [public]}).keys[0]
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError):
-            continue
-        if _algorithms(key):
-            found.setdefault(str(entry.get("kid", "")), []).append(key)
-    return found
+def keys_of(document: object) -> Keys:
+    """The public keys of a provider's JWK Set that can check an id token."""
+    return usable_keys(document, _TAKEN)
 
 
-_PRIVATE: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
-
-
-def _algorithms(key: Key) -> frozenset[str]:
-    """What a signature by this key may be made with: what it says itself, as far as that fits what it is."""
-    match key:
-        case RSAKey() if key.raw_value.key_size >= _SMALLEST_RSA:
-            fits = _RSA
-        case ECKey():
-            fits = frozenset((_CURVES.get(key.curve_name, ""),)) - {""}
-        case OKPKey() if key.curve_name == "Ed25519":
-            fits = frozenset(("EdDSA", "Ed25519"))
-        case _:
-            return frozenset()
-    said = key.get("alg")
-    return fits & {str(said)} if said else fits
-
-
-def signed_by(token: str, keys: Mapping[str, Sequence[Key]]) -> Claims:
-    """What a token says, once one of the keys has shown that it was signed. Raises NotSignedIn."""
-    header = _header(token)
-    algorithm, id = header.get("alg"), header.get("kid")
-    named = keys.get(str(id), ()) if id is not None else [key for each in keys.values() for key in each]
-    for key in named:
-        if algorithm not in _algorithms(key):
-            continue
-        try:
-            checked = jws.deserialize_compact(token, key, algorithms=[str(algorithm)])
-            claims = jsontext.decode(checked.payload)
-        except (JoseError, ValueError, TypeError, NotJson):
-            continue
-        if isinstance(claims, dict):
-            return claims
-    raise NotSignedIn("The provider's word cannot be checked by any of its keys.")
-
-
-def key_id(token: str) -> str | None:
-    """The key that a token names; None for none. Raises NotSignedIn if it is no token."""
-    id = _header(token).get("kid")
-    return id if isinstance(id, str) else None
-
-
-def _header(token: str) -> dict[str, Any]:
+def read(token: str) -> Word:
+    """An id token, which nobody has believed yet. Raises NotSignedIn if it is no token."""
     try:
-        if len(token) > LONGEST or token.count(".") != 2:
-            raise ValueError
-        first = token.partition(".")[0]
-        header = jsontext.decode(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
-    except (ValueError, NotJson):
-        raise NotSignedIn("The provider's word is no signed token.") from None
-    if not isinstance(header, dict) or "crit" in header or "b64" in header:
-        raise NotSignedIn("The provider's word is no signed token that is understood here.")
-    return header
+        return words.read(token, LONGEST)
+    except Untrusted as error:
+        raise _unbelieved(error) from None
+
+
+def signed_by(word: Word, keys: Keys) -> Claims:
+    """What a token says, once one of the keys has shown that it was signed. Raises NotSignedIn."""
+    try:
+        key = chosen(keys, word) or _only(keys, word)
+        if key is None:
+            raise NotSignedIn("The provider's word cannot be checked by any of its keys; sign in again.")
+        words.believe(word, key.key, algorithm(word))
+    except Untrusted as error:
+        raise _unbelieved(error) from None
+    return word.claims
+
+
+def _only(keys: Keys, word: Word) -> PublicKey | None:
+    """The one key that a word can mean that names none (OpenID Connect Core 1.0, 10.1)."""
+    fitting = [key for key in keys if algorithm(word) in key.algorithms]
+    return fitting[0] if len(fitting) == 1 and not word.kid else None
+
+
+def _unbelieved(error: Untrusted) -> NotSignedIn:
+    return NotSignedIn(f"The provider's word is not taken: {error.reason}.")
 
 
 def check(
@@ -126,14 +85,14 @@ def check(
     audiences = audience if isinstance(audience, list) else [audience]
     party = claims.get("azp")
     subject = claims.get("sub")
-    proven = number(claims.get("auth_time"))
+    proven = time_of(claims, "auth_time")
     for holds, wrong in (
         (claims.get("iss") == issuer, "is of another provider"),
         (client in audiences, "is meant for another program"),
         (party == client or (party is None and len(audiences) == 1), "was given to another program"),
-        (number(claims.get("exp")) > now - LEEWAY, "has expired"),
-        (0 < number(claims.get("iat")) < now + LEEWAY, "is of the future"),
-        (number(claims.get("nbf", 0)) < now + LEEWAY, "is of the future"),
+        (time_of(claims, "exp") > now - LEEWAY, "has expired"),
+        (0 < time_of(claims, "iat") < now + LEEWAY, "is of the future"),
+        (time_of(claims, "nbf") < now + LEEWAY, "is of the future"),
         (_same(claims.get("nonce"), nonce), "belongs to another sign-in"),
         (isinstance(subject, str) and 0 < len(subject) <= 255 and subject.isprintable(), "names nobody"),
         (max_age is None or now - proven <= max_age + LEEWAY, "is not of a sign-in just now"),
@@ -156,14 +115,17 @@ def check_access_token(claims: Claims, algorithm: str, access_token: str) -> Non
         raise NotSignedIn("The provider's word came with a token that it is not about; sign in again.")
 
 
-def algorithm(token: str) -> str:
-    """The algorithm that a token says it is signed with. Raises NotSignedIn if it is no token."""
-    return str(_header(token).get("alg"))
+def algorithm(word: Word) -> str:
+    """The algorithm that a token says it is signed with."""
+    return str(word.header.get("alg"))
 
 
-def number(value: object) -> float:
-    """A time in a claim; 0 for anything that is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+def time_of(claims: Claims, name: str) -> float:
+    """A time in a claim, in seconds since 1970; 0 for anything that is none."""
+    try:
+        return words.time_of(claims, name) or 0.0
+    except Untrusted:
+        return 0.0
 
 
 def _same(said: object, own: str) -> bool:

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fhir_coprod.access import words
-from fhir_coprod.access.fetched import FetchedKeys, get, is_safe
+from fhir_coprod.access.fetched import FetchedKeys, get
 from fhir_coprod.access.public_keys import chosen
 from fhir_coprod.access.rights import Kind, Rights
-from fhir_coprod.access.scopes import Scope
+from fhir_coprod.access.scopes import Scope, read_scopes
 from fhir_coprod.access.tokens import Holder
-from fhir_coprod.access.words import Untrusted, Word, strict_json
+from fhir_coprod.access.words import Untrusted, Word, inside, strict_json
 from fhir_coprod.access_settings import IssuerSettings
-from fhir_coprod.errors import BadRequest, IssuerError
+from fhir_coprod.addresses import is_safe
+from fhir_coprod.errors import BadRequest, ConfigError, IssuerError
 
 LONGEST_LIFE: Final = 86_400.0
 """Seconds by which the end of a token may be ahead: a longer one could not be taken back for days."""
@@ -31,10 +32,15 @@ _SMART: Final = re.compile(r"(system|user|patient)/")
 
 
 class Issuers:
-    """The issuers of the settings. Its methods may wait for the network, so they are called in a thread."""
+    """The issuers of the settings. Its methods may wait for the network, so they are called in a thread.
+
+    Raises ConfigError if a role of theirs has a scope that cannot be read: it would give nothing, unnoticed.
+    """
 
     def __init__(self, settings: Iterable[IssuerSettings]) -> None:
         self._by_name = {one.issuer: one for one in settings}
+        for one in self._by_name.values():
+            _check_roles(one)
         self._fetched = FetchedKeys()
         self._places: dict[str, str] = {}
 
@@ -91,11 +97,19 @@ class Issuers:
         return self._places[issuer.issuer]
 
 
+def _check_roles(issuer: IssuerSettings) -> None:
+    for role, scopes in issuer.roles.items():
+        try:
+            read_scopes(scopes)
+        except BadRequest as error:
+            raise ConfigError(f"access.issuer {issuer.issuer}: roles.{role}: {error.message}") from None
+
+
 def _rights(word: Word, issuer: IssuerSettings) -> Rights:
-    said = _texts(_inside(word.claims, issuer.scope_claim))
+    said = _texts(inside(word.claims, issuer.scope_claim))
     if issuer.required_scope and issuer.required_scope not in said:
         raise Untrusted(f"it lacks the scope {issuer.required_scope}")
-    for role in _texts(_inside(word.claims, issuer.roles_claim)) if issuer.roles_claim else ():
+    for role in _texts(inside(word.claims, issuer.roles_claim)) if issuer.roles_claim else ():
         said += issuer.roles.get(role, ())
     scopes = tuple(dict.fromkeys(scope for one in said if (scope := _scope(one)) is not None))
     contexts = {scope.context for scope in scopes}
@@ -109,16 +123,16 @@ def _rights(word: Word, issuer: IssuerSettings) -> Rights:
     if not subject:
         raise Untrusted("it does not say whose it is (sub)")
     if kind == "program":
-        named = _inside(word.claims, issuer.client_claim) or word.claim("azp") or subject
+        named = inside(word.claims, issuer.client_claim) or word.claim("azp") or subject
         if not isinstance(named, str):
             raise Untrusted("it does not name its client as text")
         return Rights("program", f"{issuer.issuer}|{named}", scopes, session=session)
     name = f"{issuer.issuer}|{subject}"
     if kind == "person":
-        claimed = _texts(_inside(word.claims, issuer.departments_claim)) if issuer.departments_claim else ()
+        claimed = _texts(inside(word.claims, issuer.departments_claim)) if issuer.departments_claim else ()
         reached = dict.fromkeys(issuer.departments[one] for one in claimed if one in issuer.departments)
         return Rights("person", name, scopes, departments=tuple(reached), session=session)
-    patient = _inside(word.claims, issuer.patient_claim)
+    patient = inside(word.claims, issuer.patient_claim)
     patient = patient.removeprefix("Patient/") if isinstance(patient, str) else ""
     if not _ID.fullmatch(patient):
         raise Untrusted(f"it has scopes of patient/ and names no Patient ({issuer.patient_claim})")
@@ -133,16 +147,6 @@ def _scope(text: str) -> Scope | None:
         return Scope.read(text)
     except BadRequest:
         return None
-
-
-def _inside(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its name, or by names with dots between that go inside; None if there is none."""
-    if path in claims:
-        return claims[path]
-    found: Any = claims
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
 
 
 def _texts(value: Any) -> tuple[str, ...]:

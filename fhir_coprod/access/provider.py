@@ -15,18 +15,19 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode
 
 import httpx
-from joserfc.jwk import Key
 
 from fhir_coprod import jsontext
 from fhir_coprod.access import id_token
 from fhir_coprod.access.id_token import Claims
-from fhir_coprod.access_settings import SignInSettings, is_loopback
+from fhir_coprod.access.public_keys import Keys, is_named
+from fhir_coprod.access_settings import SignInSettings
+from fhir_coprod.addresses import is_loopback, is_safe
 from fhir_coprod.errors import ConfigError, IssuerError, NotJson, NotSignedIn, Overloaded
 
 SECONDS: Final = 10.0
@@ -82,7 +83,7 @@ class Provider:
         self._settings = settings
         self._redirect_uri = redirect_uri
         self._metadata: tuple[float, Metadata] | None = None
-        self._keys: tuple[float, dict[str, list[Key]]] | None = None
+        self._keys: tuple[float, Keys] | None = None
         self._busy = 0
         self._tls: ssl.SSLContext | None = None
 
@@ -145,10 +146,11 @@ class Provider:
     async def _changed(self, metadata: Metadata, attempt: Attempt, code: str) -> Claims:
         """The claims for a code. The tokens that come with them are let go at once."""
         given = await self._token(metadata, attempt, code)
-        word = given.get("id_token")
-        if not isinstance(word, str):
+        token = given.get("id_token")
+        if not isinstance(token, str):
             raise NotSignedIn("The provider gives no id token; scope has to hold openid.")
-        claims = id_token.signed_by(word, await self._keys_for(metadata, id_token.key_id(word)))
+        word = id_token.read(token)
+        claims = id_token.signed_by(word, await self._keys_for(metadata, word.kid))
         again = self._settings.recent_minutes * 60 if attempt.again else None
         id_token.check(
             claims,
@@ -224,11 +226,11 @@ class Provider:
         self._metadata = (now, found)
         return found
 
-    async def _keys_for(self, metadata: Metadata, id: str | None) -> Mapping[str, Sequence[Key]]:
-        """The provider's keys; asked for anew when they are old, or lack this one."""
+    async def _keys_for(self, metadata: Metadata, kid: str) -> Keys:
+        """The provider's keys; asked for anew when they are old, or lack this one ("": any will do)."""
         now = time.monotonic()
         age = now - self._keys[0] if self._keys else FRESH
-        if self._keys and age < FRESH and (id is None or id in self._keys[1] or age < KEYS_AGAIN):
+        if self._keys and age < FRESH and (not kid or is_named(self._keys[1], kid) or age < KEYS_AGAIN):
             return self._keys[1]
         status, said = await self._ask("GET", metadata.jwks)
         found = id_token.keys_of(said)
@@ -290,14 +292,8 @@ def _metadata(said: Mapping[str, Any]) -> Metadata:
 
 def _address(said: Mapping[str, Any], name: str) -> str:
     url = said.get(name)
-    if isinstance(url, str) and url.isascii() and url.isprintable() and len(url) < 2000:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            parts = urlsplit("")
-        is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
-        if is_safe and parts.hostname and not parts.username and not parts.fragment:
-            return url
+    if isinstance(url, str) and len(url) < 2000 and is_safe(url):
+        return url
     raise IssuerError(f"The provider's discovery document names no https address as {name}.")
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from fhir_coprod.access.words import Untrusted, Word, strict_json
+from fhir_coprod.access.words import AnyKey, Untrusted, Word, strict_json
 from fhir_coprod.errors import BadRequest
 
 SMART: Final = ("RS384", "ES384")
@@ -20,7 +21,7 @@ MOST_KEYS: Final = 50
 LONGEST_SET: Final = 200_000
 """Bytes."""
 _SMALLEST_RSA, _LARGEST_RSA = 2048, 8192
-_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "Ed25519": "Ed25519", "EdDSA": "Ed25519"}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
@@ -29,7 +30,7 @@ class PublicKey:
     """kid: "" for none; algorithms: those that may be used with it, of those that are taken."""
 
     kid: str
-    key: RSAKey | ECKey
+    key: AnyKey
     algorithms: frozenset[str]
 
 
@@ -63,6 +64,20 @@ def read_keys(text: bytes | str, where: str, taken: Collection[str] = SMART) -> 
     return keys
 
 
+def usable_keys(found: object, taken: Collection[str]) -> Keys:
+    """Those keys of a JWK Set that can sign by one of the algorithms taken; all else is passed over.
+
+    found: the set, decoded: that of a provider who may publish other keys for others
+    """
+    members = found.get("keys") if isinstance(found, dict) else None
+    keys = []
+    for one in members[:MOST_KEYS] if isinstance(members, list) else ():
+        with suppress(BadRequest):  # a private or weak key is not used, whoever published it
+            if isinstance(one, dict) and (key := _key(one, "It", taken)) is not None:
+                keys.append(key)
+    return tuple(keys)
+
+
 def _key(member: Mapping[str, Any], where: str, taken: Collection[str]) -> PublicKey | None:
     kind = member.get("kty")
     if kind == "oct":
@@ -72,23 +87,24 @@ def _key(member: Mapping[str, Any], where: str, taken: Collection[str]) -> Publi
             f"{where} holds a private key, which nobody else may see: make a new pair, and give only its "
             "public half."
         )
-    if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
+    uses = member.get("key_ops", ["verify"])
+    if member.get("use", "sig") != "sig" or not isinstance(uses, list) or "verify" not in uses:
         return None
-    importer = {"RSA": RSAKey, "EC": ECKey}.get(kind if isinstance(kind, str) else "")
+    importer = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}.get(kind if isinstance(kind, str) else "")
     if importer is None:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # what is too short is refused below
-            key: RSAKey | ECKey = importer.import_key(dict(member))  # type: ignore[attr-defined]
-            raw = key.public_key
+            key: AnyKey = importer.import_key(dict(member))  # type: ignore[attr-defined]
+            _ = key.public_key
     except (JoseError, ValueError, TypeError, KeyError):
         raise BadRequest(f"{where} holds a key that cannot be read.") from None
     if isinstance(key, RSAKey):
-        if not _SMALLEST_RSA <= raw.key_size <= _LARGEST_RSA:
+        size = key.public_key.key_size
+        if not _SMALLEST_RSA <= size <= _LARGEST_RSA:
             raise BadRequest(
-                f"{where} holds an RSA key of {raw.key_size} bits; use one of {_SMALLEST_RSA} to "
-                f"{_LARGEST_RSA}."
+                f"{where} holds an RSA key of {size} bits; use one of {_SMALLEST_RSA} to {_LARGEST_RSA}."
             )
         fits = {name for name in taken if name[:2] in ("RS", "PS")}
     else:

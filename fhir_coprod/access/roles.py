@@ -15,6 +15,7 @@ from fhir_coprod.access.id_token import Claims
 from fhir_coprod.access.rights import ALL_DEPARTMENTS, Rights
 from fhir_coprod.access.scopes import read_scopes
 from fhir_coprod.access.sessions import Person, Session
+from fhir_coprod.access.words import inside
 from fhir_coprod.access_settings import AccessSettings, SignInSettings
 from fhir_coprod.errors import BadRequest, ConfigError, plain
 from fhir_coprod.settings import Settings
@@ -72,11 +73,7 @@ def person(
 
 def values(claims: Claims, name: str) -> list[str]:
     """The texts of a claim; a dot in its name goes inside, unless there is a claim of just that name."""
-    found: object = claims.get(name) if name else None
-    if found is None and "." in name:
-        found = claims
-        for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
+    found = inside(claims, name) if name else None
     several = found if isinstance(found, list) else [found]
     return [each for each in several[:MOST] if isinstance(each, str) and each]
 

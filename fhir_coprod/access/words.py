@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from fhir_coprod.errors import NotSignedIn
 
+AnyKey = RSAKey | ECKey | OKPKey
 LONGEST: Final = 16_000
 """Characters of a token that is read."""
 LEEWAY: Final = 10.0
@@ -61,9 +62,12 @@ class Word:
         return found if isinstance(found, str) else ""
 
 
-def read(text: str) -> Word:
-    """Take a JWT apart, without believing it. Raises Untrusted."""
-    form = _FORM.fullmatch(text) if len(text) <= LONGEST else None
+def read(text: str, longest: int = LONGEST) -> Word:
+    """Take a JWT apart, without believing it. Raises Untrusted.
+
+    longest: characters of it that are read
+    """
+    form = _FORM.fullmatch(text) if len(text) <= longest else None
     if form is None:
         raise Untrusted("it is no JWT with a signature, or too long")
     word = Word(text, _object(form[1]), _object(form[2]))
@@ -104,7 +108,7 @@ def strict_json(text: bytes) -> Any:
         raise ValueError("too deep") from None
 
 
-def believe(word: Word, key: RSAKey | ECKey, algorithm: str) -> None:
+def believe(word: Word, key: AnyKey, algorithm: str) -> None:
     """Raises Untrusted unless this key has signed the word by this algorithm."""
     if word.header.get("alg") != algorithm:
         raise Untrusted(f"it is not signed by {algorithm}, which its key is for")
@@ -120,7 +124,7 @@ def check_times(word: Word, now: float, longest: float | None = None) -> float:
     now:     seconds since 1970
     longest: how many seconds its end may be ahead
     """
-    end = _time(word.claims, "exp")
+    end = time_of(word.claims, "exp")
     if end is None:
         raise Untrusted("it has no end (exp)")
     if end <= now - LEEWAY:
@@ -128,13 +132,14 @@ def check_times(word: Word, now: float, longest: float | None = None) -> float:
     if longest is not None and end > now + longest + LEEWAY:
         raise Untrusted(f"its end (exp) is more than {longest:g} seconds ahead")
     for name in ("nbf", "iat"):
-        begin = _time(word.claims, name)
+        begin = time_of(word.claims, name)
         if begin is not None and begin > now + LEEWAY:
             raise Untrusted(f"it is of a time that has not come ({name}); do the clocks differ?")
     return end
 
 
-def _time(claims: Mapping[str, Any], name: str) -> float | None:
+def time_of(claims: Mapping[str, Any], name: str) -> float | None:
+    """A time in a claim, in seconds since 1970; None if there is no such claim. Raises Untrusted."""
     value = claims.get(name)
     if value is None and name not in claims:
         return None
@@ -155,3 +160,13 @@ def audiences(word: Word) -> Sequence[str]:
     if isinstance(said, list) and all(isinstance(one, str) for one in said):
         return tuple(said)
     return ()
+
+
+def inside(claims: Mapping[str, Any], path: str) -> Any:
+    """A claim by its name, or by names with dots between that go inside; None if there is none."""
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found

@@ -111,7 +111,8 @@ class Application(FastAPI):
         if path == "/metrics" and self._local_metrics and _is_here(scope):
             return
         base = self._fhir.base(scope.get("scheme", "http"), host)
-        rights = await gate.rights_of(scope, headers_of(scope), base)
+        address = (scope.get("client") or ("",))[0]
+        rights = (await gate.caller(address, headers_of(scope), base)).rights
         if rights is EVERYTHING or path == "/openapi.json":
             return
         if path == "/metrics":

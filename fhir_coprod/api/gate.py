@@ -11,13 +11,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from joserfc.jwk import ECKey
-from starlette.types import Scope
 
 from fhir_coprod.access import clients as registered
 from fhir_coprod.access import signing, tokens, words
@@ -45,15 +44,10 @@ _CHECK_AGAIN: Final = 300.0
 """Seconds after which a token is checked again, however long it is good for."""
 _FAILURES_PER_SECOND, _FAILURES = 0.5, 30.0
 """How often tokens from one address may fail."""
-Way = Callable[[Scope, Mapping[str, str]], Awaitable[Rights | None]]
-"""One more way to say who one is, such as a session; None if the request does not go that way."""
 
 
 class Gate:
-    """Finds out who calls. It belongs to one event loop.
-
-    ways: asked in turn for pages, before the Authorization header is looked at
-    """
+    """Finds out who calls. It belongs to one event loop."""
 
     def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -65,14 +59,14 @@ class Gate:
         self.issuers = Issuers(settings.access.issuer)
         self.fetched = FetchedKeys()
         self.signer = signing.Signer(store, signing.default_file(settings))
-        self.ways: list[Way] = []
         self._seen = ""
         self._look_at = float("-inf")
         self._looking: asyncio.Future[None] | None = None
         self._known: dict[bytes, Holder] = {}
         self.failures = Rates(_FAILURES_PER_SECOND, _FAILURES)
         per_second = settings.access.per_minute / 60
-        self._rates = Rates(per_second, max(1.0, per_second * 10)) if per_second else None
+        self._is_limited = per_second > 0
+        self._rates = Rates(per_second or 1.0, max(1.0, per_second * 10))
         self._is_configured = bool(settings.access.issuer or settings.access.sign_in)
         self.required = True
 
@@ -156,15 +150,6 @@ class Gate:
         self._within_rate(holder)
         return Caller(address, holder.rights)
 
-    async def rights_of(self, scope: Scope, headers: dict[str, str], base: str) -> Rights:
-        """What who asks for a page may do: by one of the `ways`, else by the Authorization header."""
-        for way in self.ways:
-            found = await way(scope, headers)
-            if found is not None:
-                return found
-        address = (scope.get("client") or ("",))[0]
-        return (await self.caller(address, headers, base)).rights
-
     @property
     def _has_tokens(self) -> bool:
         return bool(self.clients) or bool(self._settings.access.issuer)
@@ -198,10 +183,9 @@ class Gate:
         self._known[_digest(given)] = replace(holder, until=until)
 
     def _within_rate(self, holder: Holder) -> None:
-        if self._rates is None and not holder.per_minute:
+        if not self._is_limited and not holder.per_minute:
             return
-        rates = self._rates or self.failures
-        if seconds := rates.take(holder.rights.name, holder.per_minute / 60):
+        if seconds := self._rates.take(holder.rights.name, holder.per_minute / 60):
             raise TooMany("You ask more often than you may; wait as long as Retry-After says.", seconds)
 
 

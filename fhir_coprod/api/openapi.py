@@ -19,8 +19,8 @@ from fhir_coprod.store.search import compartments
 _ABOUT = """FHIR R4 (4.0.1) in JSON under `/fhir`, pages for people, and what operation needs.
 
 `GET /fhir/metadata` tells which resource types, search parameters and operations there are. Errors under
-`/fhir` are always an OperationOutcome that says what to do. Without configured authentication this machine
-alone is served."""
+`/fhir` are always an OperationOutcome that says what to do. Until callers have to say who they are, this
+machine alone is served; then every call but `/fhir/metadata` takes a bearer token, and pages a sign-in."""
 
 
 class _Text(NamedTuple):
@@ -199,7 +199,16 @@ _FAILURES = {
         "invalid",
         "_count must be a whole number, such as _count=50.",
     ),
-    "403": ("Understood, and refused", "forbidden", "Refused: no authentication is configured."),
+    "401": (
+        "Nobody has said who calls, or the token does not hold",
+        "login",
+        "Say who you are: send a token in the header Authorization: Bearer …",
+    ),
+    "403": (
+        "Understood, and refused",
+        "forbidden",
+        "None of your scopes lets you read Task; ask for system/Task.r.",
+    ),
     "404": ("No such type, or no such resource", "not-found", "There is no ServiceRequest/absent."),
     "405": (
         "That verb has no meaning there",
@@ -284,6 +293,7 @@ def description(app: FastAPI, table: Sequence[Interaction]) -> Json:
         )
         components = document.setdefault("components", {})
         components["parameters"] = dict(_PARAMETERS)
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         components["responses"] = {f"Status{code}": _failure(*told) for code, told in _FAILURES.items()}
         for row in table:
             path = PREFIX + re.sub(r"\{(\w+):\w+\}", r"{\1}", row.path).replace("{type}", _fixed(row.path))
@@ -297,7 +307,7 @@ def description(app: FastAPI, table: Sequence[Interaction]) -> Json:
 
 _TAGS = [
     {"name": "FHIR", "description": "https://hl7.org/fhir/R4/http.html"},
-    {"name": "pages", "description": "HTML for people at this machine"},
+    {"name": "pages", "description": "HTML for people"},
     {"name": "operation", "description": "For whoever runs the server"},
 ]
 
@@ -332,6 +342,7 @@ def _operation(row: Interaction, method: str, path: str) -> Json:
             *({"$ref": f"#/components/parameters/{name}"} for name in _names(row, method)),
         ],
         "responses": responses,
+        "security": [{}] if row.name == "capabilities" else [{"token": []}, {}],
     }
     body = _body(row, method)
     return operation | ({"requestBody": body} if body else {})

@@ -31,8 +31,8 @@ def admit(interaction: str, type: str, id: str, caller: Caller) -> None:
     if caller.rights.kind == "local" and not caller.is_local:
         what = f"{interaction} on {type}/{id}" if id else f"{interaction} on {type or 'the whole server'}"
         raise NotAllowed(
-            f"Refused: {what}. No authentication is configured, so only this machine itself is served; "
-            "put a proxy that authenticates in front of the loopback address."
+            f"Refused: {what}. Nobody has to say who they are here, so only this machine itself is served; "
+            "whoever runs this server can register programs or let people sign in (docs/access.md)."
         )
 
 

@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
@@ -23,6 +22,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_coprod import faults, logs, stopping, trimming
+from fhir_coprod.addresses import is_near
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.app import create_app
 from fhir_coprod.api.certificate import Certificate, hsts
@@ -50,10 +50,7 @@ TRIM_SECONDS = 30
 def require_safe(host: str, settings: Settings) -> None:
     """Raise ConfigError for an address that others could reach, unless they have to say who they are and the
     connection is encrypted, by ourselves or by a proxy."""
-    with contextlib.suppress(ValueError):
-        if ip_address(host).is_loopback:
-            return
-    if host == "localhost":
+    if is_near(host):
         return
     if not is_required(settings):
         raise ConfigError(

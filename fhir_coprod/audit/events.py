@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
 from fhir_coprod.access.rights import Rights
@@ -12,7 +12,6 @@ from fhir_coprod.audit.chain import Head, Row, link, month_of
 from fhir_coprod.store import Version
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"Patient\\?/([A-Za-z0-9\-.]{1,64})')
-CALL_COLUMNS: Final = 17
 
 
 class About(NamedTuple):

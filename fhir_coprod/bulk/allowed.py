@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
+from fhir_coprod.access.admission import allows_all
 from fhir_coprod.access.rights import Kind, Rights
 from fhir_coprod.errors import NotAllowed
 
@@ -12,14 +13,8 @@ _EXPORT, _IMPORT = "rs", "cu"
 
 
 def is_whole(rights: Rights, actions: str, type: str) -> bool:
-    """Whether all resources of a type are open to a program: by `system/` scopes without criteria."""
-    return all(
-        any(
-            scope.context == "system" and not scope.criteria and scope.allows(action, type)
-            for scope in rights.scopes
-        )
-        for action in actions
-    )
+    """Whether all these actions are open on every resource of a type."""
+    return all(allows_all(rights, action, type) for action in actions)
 
 
 def exportable(rights: Rights, types: Iterable[str]) -> tuple[str, ...]:
@@ -67,5 +62,5 @@ def owner(rights: Rights) -> str:
 def asked_by(owner: str) -> Rights:
     """Who it was, for the audit: without any scope, whatever they had then."""
     kind, _, name = owner.partition(":")
-    found = next((each for each in get_args(Kind) if each == kind), "program")
-    return Rights(found, name)
+    known: tuple[Kind, ...] = get_args(Kind)
+    return Rights(next((each for each in known if each == kind), "program"), name)

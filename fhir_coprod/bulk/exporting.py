@@ -14,33 +14,26 @@ import time
 from collections.abc import Callable, Iterable
 from zoneinfo import ZoneInfo
 
-from fhir_coprod import faults, jsontext
+from fhir_coprod import jsontext
 from fhir_coprod.bulk import patients
 from fhir_coprod.bulk.filters import Filters
 from fhir_coprod.bulk.folder import Files, Folder
 from fhir_coprod.bulk.names import CHANGED, UNCHANGED, Names
 from fhir_coprod.bulk.wanted import Job, decode, encode
-from fhir_coprod.errors import ConfigError, CoprodError, Overloaded, said
+from fhir_coprod.bulk.working import Work, alone
 from fhir_coprod.instants import from_milliseconds, last_updated
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store import Store, Transaction, Version, bulk_jobs, snapshots
+from fhir_coprod.store import Store, Version, snapshots
 from fhir_coprod.store.bulk_jobs import EXPORT, BulkJob
 from fhir_coprod.store.lease import Lease
 
 log = logging.getLogger("fhir_coprod.bulk")
 
-SAVE_SECONDS = 5.0
-"""How often it is written down how far it is."""
-LEASE_SECONDS = 60
 Cut = Callable[[bytes, str], bytes]
 """A resource without the elements that are not asked for."""
 _ATTACHED = re.compile(rb'("url"\s*:\s*")(Binary/)')
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 """JSON has line breaks only where it may have spaces."""
-
-
-class _Over(Exception):
-    """Nobody wants it any more, or somebody else does it."""
 
 
 def run(
@@ -59,19 +52,20 @@ def run(
     hours:   for which its files are kept
     is_over: asked between portions; True ends the work, which is left for others
     """
-    lease = Lease(f"export/{id}", LEASE_SECONDS)
-    if store.write(lease.take) is not None:
-        return
-    try:
-        kept = bulk_jobs.find(store, EXPORT, id)
-        if kept is not None and not kept.ended:
-            _Export(store, folder, kept, lease, cut, zone, hours, is_over).run()
-    finally:
-        store.write(lease.give_up)
+    alone(
+        store,
+        _Export,
+        id,
+        lambda kept, lease: _Export(store, folder, kept, lease, hours, is_over, cut=cut, zone=zone),
+    )
 
 
-class _Export:
+class _Export(Work):
     """One export under work."""
+
+    name = "export"
+    table = EXPORT
+    job: Job
 
     def __init__(
         self,
@@ -79,19 +73,15 @@ class _Export:
         folder: Folder,
         kept: BulkJob,
         lease: Lease,
-        cut: Cut,
-        zone: ZoneInfo,
         hours: float,
         is_over: Callable[[], bool],
+        *,
+        cut: Cut,
+        zone: ZoneInfo,
     ) -> None:
-        self.store = store
-        self.folder = folder
-        self.id = kept.id
-        self.lease = lease
+        super().__init__(store, folder, kept, lease, hours, is_over)
         self.cut = cut
-        self.hours = hours
-        self.is_over = is_over
-        self.job: Job = decode(kept.body)
+        self.job = decode(kept.body)
         self.wanted = self.job.wanted
         self.filters = Filters(self.wanted.filters, self.wanted.base, zone)
         self.members: frozenset[str] | None = None
@@ -101,26 +91,16 @@ class _Export:
         self.since = 0
         """The position after which the changes are that are asked for."""
 
-    def run(self) -> None:
+    def encoded(self) -> bytes:
+        return encode(self.job)
+
+    def work(self) -> None:
         try:
-            try:
-                self._run()
-            except (Overloaded, ConfigError) as error:
-                log.warning("export: %s Whoever asks for it next goes on.", said(error))
-            except CoprodError as error:
-                self._fail(error.message)
-            except _Over:
-                raise
-            except Exception as error:  # noqa: BLE001  # else it would be tried again for ever
-                log.error("export: %s", faults.traced(error))
-                self._fail("The export failed by a fault of this server; its log names the place.")
-        except _Over:
-            if not self._is_wanted():
-                self.folder.remove(self.id)
+            self._work()
         finally:
             self.filters.close()
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         self.folder.make(self.id)
         if not self._has_files():
             self.job = Job(self.wanted)
@@ -130,10 +110,10 @@ class _Export:
         self.saved = time.monotonic()
         while self.job.after >= 0:
             self._members_portion()
-            self._save_in_time()
+            self.go_on(self._make_lasting)
         while self.job.names < len(self.names.entries):
             self._named_portion()
-            self._save_in_time()
+            self.go_on(self._make_lasting)
         self._end()
 
     def _has_files(self) -> bool:
@@ -150,7 +130,7 @@ class _Export:
         if job.head < 0:
             job.head, job.time = self.store.ask(snapshots.head)
             job.time = job.time or self.store.write(lambda t: t.seconds() * 1000)
-            self._save()
+            self.save()
         if wanted.since is not None:
             since = wanted.since
             self.since = self.store.ask(lambda session: snapshots.position_at(session, since))
@@ -174,40 +154,13 @@ class _Export:
         names = [file for file in self.job.files if file.kind == "names"]
         self.files.make_lasting()
         self.job.files = [file for file in self.job.files if file not in names]
-        self._save(ended=True)
+        self.save(ended=True)
         self.folder.keep_only(self.id, [file.name for file in self.job.files])
 
-    def _fail(self, sentence: str) -> None:
-        """Give it up. Its files stay if somebody else does it by now."""
-        self.job.files = []
-        self.job.failed = sentence
-        self._save(ended=True)
-        self.folder.remove(self.id)
-
-    def _is_wanted(self) -> bool:
-        return bulk_jobs.find(self.store, EXPORT, self.id) is not None
-
-    def _save_in_time(self) -> None:
-        if self.is_over():
-            raise _Over
-        if time.monotonic() - self.saved >= SAVE_SECONDS:
-            self.folder.require_room()
-            self.names.write(self.files)
-            self.files.make_lasting()
-            self._save()
-            self.saved = time.monotonic()
-
-    def _save(self, *, ended: bool = False) -> None:
-        body = encode(self.job)
-
-        def save(transaction: Transaction) -> bool:
-            until = transaction.session.milliseconds() + round(self.hours * 3_600_000)
-            return self.lease.prolong(transaction) and bulk_jobs.save(
-                transaction, EXPORT, self.id, body=body, until=until, ended=ended
-            )
-
-        if not self.store.write(save):
-            raise _Over
+    def _make_lasting(self) -> None:
+        self.folder.require_room()
+        self.names.write(self.files)
+        self.files.make_lasting()
 
     # -------------------------------------------------------------------------------------------- portions
 

@@ -7,28 +7,25 @@ process ends in the middle, another goes on behind the last lines that were stor
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fhir_coprod import faults, jsontext
+from fhir_coprod import jsontext
 from fhir_coprod.bulk.folder import Files, Folder
 from fhir_coprod.bulk.wanted import File
-from fhir_coprod.errors import ConfigError, CoprodError, Overloaded, Unwritable, said
+from fhir_coprod.bulk.working import Work, alone
+from fhir_coprod.errors import ConfigError, Overloaded, Unwritable
 from fhir_coprod.files.finding import Found
 from fhir_coprod.files.reading import Limits
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store import Store, Transaction, bulk_jobs
+from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.bulk_jobs import IMPORT, BulkJob
 from fhir_coprod.store.lease import Lease
 from fhir_coprod.store.loading import load
 from fhir_coprod.store.taking import After, Dead, Loaded, Rule, no_rule, nothing_after
 
 log = logging.getLogger("fhir_coprod.bulk")
-
-SAVE_SECONDS = 5.0
-LEASE_SECONDS = 60
 
 
 class Counts(msgspec.Struct, rename="camel"):
@@ -78,10 +75,6 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Job).decode
 
 
-class _Over(Exception):
-    """Nobody wants it any more, or somebody else does it."""
-
-
 def run(
     store: Store,
     folder: Folder,
@@ -100,19 +93,23 @@ def run(
     after:   told what each transaction has stored
     is_over: asked between portions; True ends the work, which is left for others
     """
-    lease = Lease(f"import/{id}", LEASE_SECONDS)
-    if store.write(lease.take) is not None:
-        return
-    try:
-        kept = bulk_jobs.find(store, IMPORT, id)
-        if kept is not None and not kept.ended:
-            _Import(store, folder, kept, lease, limits, hours, rule, after, is_over).run()
-    finally:
-        store.write(lease.give_up)
+    alone(
+        store,
+        _Import,
+        id,
+        lambda kept, lease: _Import(
+            store, folder, kept, lease, hours, is_over, limits=limits, rule=rule, after=after
+        ),
+    )
 
 
-class _Import:
+class _Import(Work):
     """One import under work."""
+
+    name = "import"
+    table = IMPORT
+    later = (Overloaded, ConfigError, Unwritable)
+    job: Job
 
     def __init__(
         self,
@@ -120,54 +117,35 @@ class _Import:
         folder: Folder,
         kept: BulkJob,
         lease: Lease,
-        limits: Limits,
         hours: float,
+        is_over: Callable[[], bool],
+        *,
+        limits: Limits,
         rule: Rule,
         after: After,
-        is_over: Callable[[], bool],
     ) -> None:
-        self.store = store
-        self.folder = folder
-        self.id = kept.id
-        self.lease = lease
+        super().__init__(store, folder, kept, lease, hours, is_over)
         self.limits = limits
-        self.hours = hours
         self.rule = rule
         self.after = after
-        self.is_over = is_over
         self.job = decode(kept.body)
         # All lines that cannot be stored are found again by whoever goes on.
         self.job.read, self.job.files = 0, []
         self.files = Files(folder.of(self.id), self.job.files)
-        self.saved = time.monotonic()
         self.buried: Sequence[Dead] | None = None
 
-    def run(self) -> None:
-        try:
-            try:
-                self._load()
-            except (Overloaded, ConfigError, Unwritable) as error:
-                log.warning("import: %s Whoever asks for it next goes on.", said(error))
-            except CoprodError as error:
-                self._fail(error.message)
-            except _Over:
-                raise
-            except Exception as error:  # noqa: BLE001  # else it would be tried again for ever
-                log.error("import: %s", faults.traced(error))
-                self._fail("The import failed by a fault of this server; its log names the place.")
-        except _Over:
-            if bulk_jobs.find(self.store, IMPORT, self.id) is None:
-                self.folder.remove(self.id)
+    def encoded(self) -> bytes:
+        return encode(self.job)
 
-    def _load(self) -> None:
+    def work(self) -> None:
         path = self.folder.of(self.id) / self.job.name
         if not path.exists():
-            self._fail("What was sent is not on this machine any more; send it again.")
+            self.fail("What was sent is not on this machine any more; send it again.")
             return
         done = load(
             self.store,
             [Found(str(path), self.job.size)],
-            self._go_on,
+            self._read,
             self._bury,
             limits=self.limits,
             rule=self.rule,
@@ -175,40 +153,18 @@ class _Import:
         )
         self.job.counts = _counts(done)
         self.files.make_lasting()
-        self._save(ended=True)
+        self.save(ended=True)
         self.folder.keep_only(self.id, [file.name for file in self.job.files])
 
-    def _go_on(self, size: int) -> None:
+    def _read(self, size: int) -> None:
         self.job.read += size
-        if self.is_over():
-            raise _Over
-        if time.monotonic() - self.saved >= SAVE_SECONDS:
-            self._save()
-            self.saved = time.monotonic()
+        self.go_on()
 
     def _bury(self, transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool) -> None:
         """Write down the lines that could not be stored, once, although a transaction may be done again."""
         if dead is not self.buried:
             self.buried = dead
             self.files.add("error", "OperationOutcome", [_line(each) for each in dead])
-
-    def _fail(self, sentence: str) -> None:
-        self.job.files = []
-        self.job.failed = sentence
-        self._save(ended=True)
-        self.folder.remove(self.id)
-
-    def _save(self, *, ended: bool = False) -> None:
-        body = encode(self.job)
-
-        def save(transaction: Transaction) -> bool:
-            until = transaction.session.milliseconds() + round(self.hours * 3_600_000)
-            return self.lease.prolong(transaction) and bulk_jobs.save(
-                transaction, IMPORT, self.id, body=body, until=until, ended=ended
-            )
-
-        if not self.store.write(save):
-            raise _Over
 
 
 def _counts(done: Loaded) -> Counts:

@@ -46,24 +46,13 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Let a program call. From the first one on, everybody has to say who they are."""
-    from fhir_coprod.access import clients, fetched
-    from fhir_coprod.access.public_keys import as_text, read_keys
+    from fhir_coprod.access import clients
     from fhir_coprod.instants import now
     from fhir_coprod.store import Store
 
     chosen = settings(context, config)
     scopes = [one for text in scope for one in text.split()]
-    url, kept = "", ""
-    if "://" in jwks:
-        fetched.require(jwks, f"--jwks {jwks}")
-        url = jwks
-    else:
-        try:
-            text = Path(jwks).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"--jwks {jwks}: the file cannot be read ({error.strerror}).") from None
-        read_keys(text, f"--jwks {jwks}")
-        kept = as_text(text)
+    url, kept = _keys(jwks)
     with Store.open(chosen.store.url) as store:
         is_first = not store.setting(clients.CHANGED)
         clients.add(store, name, scopes, jwks_url=url, jwks=kept, per_minute=per_minute, now=now())
@@ -74,6 +63,22 @@ def add(
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _keys(jwks: str) -> tuple[str, str]:
+    """The address of a JWK Set, or its text if it is a file; the other is "". Raises CoprodError."""
+    from fhir_coprod.access import fetched
+    from fhir_coprod.access.public_keys import as_text, read_keys
+
+    if "://" in jwks:
+        fetched.require(jwks, f"--jwks {jwks}")
+        return jwks, ""
+    try:
+        text = Path(jwks).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--jwks {jwks}: the file cannot be read ({error.strerror}).") from None
+    read_keys(text, f"--jwks {jwks}")
+    return "", as_text(text)
 
 
 @app.command("list")

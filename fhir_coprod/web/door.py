@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -30,7 +29,8 @@ from fhir_coprod.access.provider import Attempt, Provider
 from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.roles import Acting
 from fhir_coprod.access.sessions import Person, Session
-from fhir_coprod.access_settings import SignInSettings, is_loopback
+from fhir_coprod.access_settings import SignInSettings
+from fhir_coprod.addresses import is_loopback, is_near
 from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, NotJson, NotSignedIn
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
@@ -88,7 +88,7 @@ class Door:
         this machine.
         """
         if self._sign_in is None:
-            if not _is_near(request):
+            if request.client is None or not is_near(request.client.host):
                 raise NotAllowed(
                     "Nobody can sign in here yet, so pages are shown on this machine only; "
                     "set access.sign_in to let people in."
@@ -227,7 +227,7 @@ class Door:
         related = tuple(filter(_ID.fullmatch, roles.values(claims, sign_in.related_person_claim)))[:20]
         own = [id for id in roles.values(claims, sign_in.practitioner_claim) if _ID.fullmatch(id)]
         person = roles.person(sign_in, claims, patient, related, own[0] if len(own) == 1 else "")
-        proven = id_token.number(claims.get("auth_time"))
+        proven = id_token.time_of(claims, "auth_time")
         acr = claims.get("acr")
         return sessions.begin(
             self._store,
@@ -323,15 +323,6 @@ def _is_elsewhere_near(request: Request, home: str) -> bool:
     back: cookies stay with a name. (Behind a proxy the Host may be any, and says nothing.)"""
     host = (request.headers.get("host") or "").lower()
     return is_loopback(home) and is_loopback(f"http://{host}") and host != urlsplit(home).netloc.lower()
-
-
-def _is_near(request: Request) -> bool:
-    """Whether the request comes from this machine."""
-    host = request.client.host if request.client is not None else ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _packed(attempt: Attempt) -> str:

@@ -1,3 +1,5 @@
+"""Each interaction says which scope it takes; what says nothing is nobody's."""
+
 from __future__ import annotations
 
 import pytest

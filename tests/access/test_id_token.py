@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from fhir_coprod.access import id_token
+from fhir_coprod.access.public_keys import Keys
 from fhir_coprod.errors import NotSignedIn
 
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
@@ -22,6 +23,10 @@ def published(*keys: Any, **more: Any) -> dict[str, Any]:
     return {"keys": [{**key.as_dict(private=False), **more} for key in keys]}
 
 
+def believed(token: str, keys: Keys) -> id_token.Claims:
+    return id_token.signed_by(id_token.read(token), keys)
+
+
 @pytest.mark.parametrize(
     ("key", "algorithm"),
     [(EC, "ES256"), (RSA, "RS256"), (RSA, "PS256"), (RSA, "RS512"), (OKP, "Ed25519")],
@@ -30,19 +35,19 @@ def test_a_key_checks_what_it_is_for(key: Any, algorithm: str) -> None:
     keys = id_token.keys_of(published(EC, RSA, OKP))
     for header in ({"alg": algorithm, "kid": key.kid}, {"alg": algorithm}):
         token = jwt.encode(header, {"sub": "s"}, key, algorithms=[algorithm])
-        assert id_token.signed_by(token, keys) == {"sub": "s"}
+        assert believed(token, keys) == {"sub": "s"}
     other = {"alg": algorithm, "kid": "another"}
     with pytest.raises(NotSignedIn):
-        id_token.signed_by(jwt.encode(other, {}, key, algorithms=[algorithm]), keys)
+        believed(jwt.encode(other, {}, key, algorithms=[algorithm]), keys)
 
 
 def test_a_key_that_says_its_algorithm_checks_no_other() -> None:
     keys = id_token.keys_of(published(RSA, alg="RS384"))
     good = jwt.encode({"alg": "RS384", "kid": "rsa"}, {}, RSA, algorithms=["RS384"])
-    assert id_token.signed_by(good, keys) == {}
+    assert believed(good, keys) == {}
     with pytest.raises(NotSignedIn):
-        id_token.signed_by(jwt.encode({"alg": "RS256", "kid": "rsa"}, {}, RSA, algorithms=["RS256"]), keys)
-    assert id_token.keys_of(published(RSA, alg="HS256")) == {}
+        believed(jwt.encode({"alg": "RS256", "kid": "rsa"}, {}, RSA, algorithms=["RS256"]), keys)
+    assert id_token.keys_of(published(RSA, alg="HS256")) == ()
 
 
 @pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
@@ -55,13 +60,15 @@ def test_what_is_no_public_key_for_signatures_is_left_out() -> None:
         {"keys": [shared.as_dict(private=True)]},
         published(curve),
         published(EC, use="enc"),
+        published(EC, key_ops=7),
+        {"keys": [EC.as_dict(private=True)]},
         {"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": 7}, 7, None]},
         {"keys": {}},
         {},
         [],
         None,
     ):
-        assert id_token.keys_of(set) == {}, set
+        assert id_token.keys_of(set) == (), set
 
 
 @pytest.mark.parametrize(
@@ -69,12 +76,31 @@ def test_what_is_no_public_key_for_signatures_is_left_out() -> None:
 )
 def test_what_is_no_token_is_refused_in_a_sentence(token: str) -> None:
     with pytest.raises(NotSignedIn, match="The provider's word"):
-        id_token.signed_by(token, id_token.keys_of(published(EC)))
+        believed(token, id_token.keys_of(published(EC)))
 
 
 def test_a_header_that_changes_what_is_signed_is_not_understood() -> None:
     for more in ({"crit": ["b64"], "b64": False}, {"crit": ["exp"]}):
         token = jwt.encode({"alg": "ES256"}, {"sub": "s"}, EC, algorithms=["ES256"])
         head = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", **more}).encode()).decode().rstrip("=")
-        with pytest.raises(NotSignedIn, match="understood"):
-            id_token.signed_by(".".join([head, *token.split(".")[1:]]), id_token.keys_of(published(EC)))
+        with pytest.raises(NotSignedIn, match="crit, which is not taken"):
+            believed(".".join([head, *token.split(".")[1:]]), id_token.keys_of(published(EC)))
+
+
+@pytest.mark.parametrize("claims", [b'{"sub":"s","sub":"t"}', b'{"exp":NaN}', b"[1]"])
+def test_claims_that_another_could_read_otherwise_are_refused(claims: bytes) -> None:
+    token = jws.serialize_compact({"alg": "ES256", "kid": "ec"}, claims, EC, algorithms=["ES256"])
+    with pytest.raises(NotSignedIn, match="a part of it is"):
+        id_token.read(token)
+
+
+def test_a_token_that_names_no_key_is_refused_where_it_could_mean_two() -> None:
+    keys = id_token.keys_of(published(EC, ECKey.generate_key("P-256", {"kid": "next"})))
+    with pytest.raises(NotSignedIn, match="any of its keys"):
+        believed(jwt.encode({"alg": "ES256"}, {}, EC, algorithms=["ES256"]), keys)
+
+
+def test_a_time_that_never_comes_is_none() -> None:
+    assert id_token.time_of({"exp": float("inf")}, "exp") == 0
+    assert id_token.time_of({"exp": "4000000000"}, "exp") == 0
+    assert id_token.time_of({"exp": True}, "exp") == 0

@@ -16,7 +16,7 @@ from fhir_coprod.access.issuers import Issuers
 from fhir_coprod.access.tokens import Holder
 from fhir_coprod.access.words import Untrusted, read
 from fhir_coprod.access_settings import AccessSettings, IssuerSettings
-from fhir_coprod.errors import BadRequest, IssuerError
+from fhir_coprod.errors import BadRequest, ConfigError, IssuerError
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.access.keyserver import KeyServer, key_server
@@ -214,6 +214,14 @@ def test_tokens_of_issuers_that_do_not_hold(keys_at: KeyServer, unfit: Callable[
     assert held(issuers, token()).rights.kind == "program", "the honest one"
 
 
+@pytest.mark.parametrize("scopes", [["user/Taks.cu"], ["user/*.rs", "system/*.rs"], ["everything"]])
+def test_a_role_whose_scopes_nobody_could_have_is_a_mistake_in_the_settings(
+    keys_at: KeyServer, scopes: list[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"roles\.coordinator"):
+        trusted(keys_at, roles_claim="roles", roles={"coordinator": scopes})
+
+
 def test_an_algorithm_that_is_not_allowed_and_a_scope_that_is_required(keys_at: KeyServer) -> None:
     issuers = trusted(keys_at, algorithms=["RS384"], required_scope="coprod")
     with pytest.raises(Untrusted, match="does not hold"):
@@ -250,4 +258,26 @@ def test_the_endpoint_takes_tokens_of_an_issuer_and_asks_everybody_then(
         config = api.get(".well-known/smart-configuration").json()
         assert "token_endpoint" not in config, "nobody could get a token from us"
         assert config["issuer"] == ISSUER
+        api.close()
+
+
+def test_a_token_opens_no_page_and_one_of_a_person_no_metrics(
+    new_store: NewStore, keys_at: KeyServer, tmp_path: Path
+) -> None:
+    keys_at.body = jwk_set(EC).encode()
+    issuer = IssuerSettings(issuer=ISSUER, audience="coprod", jwks_url=keys_at.url)
+    access = AccessSettings(issuer=(issuer,), key_file=tmp_path / "k", metrics="token")
+    person, patient, program = (
+        f"Bearer {token(scope=scope, patient='p-1')}"
+        for scope in ("user/*.rs", "patient/*.rs", "system/*.rs")
+    )
+    with new_store("sqlite") as url, Store.open(url) as store:
+        api = Api(store, Settings(store=StoreSettings(url="sqlite://"), access=access))
+        for path in ("/", "/operations", "/people"):
+            assert api.get(f"http://localhost{path}").status_code == 401, path
+            for each in (person, patient, program):
+                assert api.get(f"http://localhost{path}", authorization=each).status_code == 403, path
+        for path in ("/metrics", "/openapi.json"):
+            assert api.get(f"http://localhost{path}", authorization=person).status_code == 403, path
+            assert api.get(f"http://localhost{path}", authorization=program).status_code == 200, path
         api.close()

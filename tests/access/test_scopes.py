@@ -1,3 +1,5 @@
+"""What a scope of SMART says, in both versions, and what is none."""
+
 from __future__ import annotations
 
 import pytest

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.bulk import exporting
+from fhir_coprod.bulk import exporting, working
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.wanted import Job, Wanted, decode, encode
 from fhir_coprod.instants import now, to_milliseconds
@@ -107,7 +107,7 @@ def shared(request: pytest.FixtureRequest, new_store: NewStore) -> Iterator[Stor
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "PORTION", 3)
-    monkeypatch.setattr(exporting, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(working, "SAVE_SECONDS", 0.0)
 
 
 @given(
@@ -262,7 +262,7 @@ def test_altered_outside_it_is_not_known(shared: Store, tmp_path: Path) -> None:
 
 def _doomed(url: str, path: str, id: str, call: int, delay: float) -> None:
     """Work on an export and be killed: at so many portions, or after so long."""
-    snapshots.PORTION, exporting.SAVE_SECONDS = 3, 0.0
+    snapshots.PORTION, working.SAVE_SECONDS = 3, 0.0
     if delay:
         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
     calls = iter(range(10**6))

@@ -1,4 +1,5 @@
-"""smart-fetch (Apache-2.0), which copies records out of EHRs: benchmarks compare a sync with it."""
+"""smart-fetch (Apache-2.0), which copies records out of EHRs: it exports from us, and benchmarks compare a
+sync with it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -22,6 +23,7 @@ from starlette.applications import Starlette
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.web import routes
+from tests.watch.hospital import DAY, Hospital
 
 HOME = "https://coprod.example"
 ISSUER = "https://login.example/realm"
@@ -48,6 +50,22 @@ def settings(roles: dict[str, Any] | None = None, **sign_in: Any) -> Settings:
         site={"timezone": "Europe/Stockholm", "base_url": f"{HOME}/fhir"},
         access={"sign_in": SIGN_IN | sign_in, "roles": ROLES if roles is None else roles},
     )
+
+
+def fill(store: Store) -> None:
+    """One referral to orthopaedics and one to gynaecology, both late, and the alerts about them."""
+    hospital = Hospital(store)
+    long_ago = datetime.now(UTC) - 40 * DAY
+    hospital.put(
+        {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
+        {"resourceType": "Organization", "id": "gyn", "name": "Gynaecology"},
+        {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]},
+        {"resourceType": "Patient", "id": "of-other", "name": [{"text": "Bo Kvist"}]},
+    )
+    hospital.refer("late", authored=long_ago, code={"text": "Knee"})
+    hospital.refer("other", authored=long_ago, code={"text": "Womb"})
+    hospital.task("other", "requested", long_ago, owner={"reference": "Organization/gyn"})
+    hospital.sweep(datetime.now(UTC))
 
 
 @dataclass

@@ -18,6 +18,7 @@ from tests.peers.chromium import Browser
 from tests.peers.fixtures import NewStore
 from tests.peers.shared import free_port
 from tests.watch.hospital import DAY, Hospital
+from tests.web.signing_in import fill
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 SECRET, PASSWORD = "no secret outside of tests", "no password either"
@@ -61,13 +62,7 @@ def test_a_browser_signs_in_at_keycloak_sees_the_board_and_signs_out(
     subject = realm.add_person("karin", PASSWORD, "Karin", "Sand", roles=("coordinators",))
     with new_store(kind, tmp_path) as url:
         with Store.open(url) as store:
-            hospital = Hospital(store)
-            hospital.put(
-                {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
-                {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]},
-            )
-            hospital.refer("late", authored=datetime.now(UTC) - 40 * DAY)
-            hospital.sweep(datetime.now(UTC))
+            fill(store)
         with pages(tmp_path, realm, url, port), Browser() as browser:
             browser.go(home)
             assert "Anna Berg" not in browser.text

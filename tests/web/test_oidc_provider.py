@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from tests.api.server import serving
 from tests.peers import provider, registry
 from tests.peers.chromium import Browser
 from tests.peers.shared import free_port
-from tests.watch.hospital import DAY, Hospital
+from tests.web.signing_in import fill
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 SECRET = "no secret outside of tests"
@@ -22,13 +21,7 @@ SECRET = "no secret outside of tests"
 def store_file(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store.open(url) as store:
-        hospital = Hospital(store)
-        hospital.put(
-            {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
-            {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]},
-        )
-        hospital.refer("late", authored=datetime.now(UTC) - 40 * DAY)
-        hospital.sweep(datetime.now(UTC))
+        fill(store)
     return url
 
 

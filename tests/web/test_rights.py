@@ -23,26 +23,10 @@ from tests.sync.records import referral as referral_record
 from tests.sync.story import ids, told
 from tests.sync.test_people import SETTINGS
 from tests.watch.hospital import DAY, Hospital
-from tests.web.signing_in import ISSUER, ROLES, Issuer, Visit, settings
+from tests.web.signing_in import ISSUER, ROLES, Issuer, Visit, fill, settings
 
 OWN, OTHER = "/referral/ServiceRequest/late", "/referral/ServiceRequest/other"
 ORTHO = {"roles": ["coordinator"], "groups": ["ortho"]}
-
-
-def fill(store: Store) -> None:
-    """One referral to orthopaedics and one to gynaecology, each with a letter that went out."""
-    hospital = Hospital(store)
-    long_ago = datetime.now(UTC) - 40 * DAY
-    hospital.put(
-        {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
-        {"resourceType": "Organization", "id": "gyn", "name": "Gynaecology"},
-        {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]},
-        {"resourceType": "Patient", "id": "of-other", "name": [{"text": "Bo Kvist"}]},
-    )
-    hospital.refer("late", authored=long_ago, code={"text": "Knee"})
-    hospital.refer("other", authored=long_ago, code={"text": "Womb"})
-    hospital.task("other", "requested", long_ago, owner={"reference": "Organization/gyn"})
-    hospital.sweep(datetime.now(UTC))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -19,26 +19,11 @@ from fhir_coprod import jsontext
 from fhir_coprod.access import grants, sessions
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from tests.watch.hospital import DAY, Hospital
-from tests.web.signing_in import CLIENT, HOME, ISSUER, Issuer, Visit, settings
+from tests.watch.hospital import Hospital
+from tests.web.signing_in import CLIENT, HOME, ISSUER, Issuer, Visit, fill, settings
 
 LATE = "/referral/ServiceRequest/late"
 COORDINATOR = {"roles": ["coordinator"], "groups": ["ortho"]}
-
-
-def fill(store: Store) -> None:
-    hospital = Hospital(store)
-    long_ago = datetime.now(UTC) - 40 * DAY
-    hospital.put(
-        {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
-        {"resourceType": "Organization", "id": "gyn", "name": "Gynaecology"},
-        {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]},
-        {"resourceType": "Patient", "id": "of-other", "name": [{"text": "Bo Kvist"}]},
-    )
-    hospital.refer("late", authored=long_ago)
-    hospital.refer("other", authored=long_ago)
-    hospital.task("other", "requested", long_ago, owner={"reference": "Organization/gyn"})
-    hospital.sweep(datetime.now(UTC))
 
 
 @pytest.fixture(scope="session")

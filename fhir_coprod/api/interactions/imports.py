@@ -113,7 +113,10 @@ async def _received(call: Call, files: Folder, path: Path, limit: int) -> int:
             if size - looked > _ROOM_BYTES:
                 looked = size
                 await asyncio.to_thread(files.require_room)
-        await asyncio.to_thread(_make_lasting, file)
+        try:
+            await asyncio.to_thread(_make_lasting, file)
+        except OSError as error:
+            raise folder.no_room(error) from None
     return size
 
 
