@@ -35,7 +35,7 @@ from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.spilled import SpilledSet
-from fhir_coprod.sync.staging import exports, feed, identity, letters, references, sealed, unfinished
+from fhir_coprod.sync.staging import erased, exports, feed, identity, letters, references, sealed, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
@@ -290,7 +290,8 @@ def holdings(connection: Connection) -> list[Holding]:
 
 def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     """Write the batch and count what was new in it. Staging the same batch again changes nothing."""
-    counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.refused))
+    left_out = erased.leave_out(connection, batch)
+    counts = Counts(unchanged=len(batch.unchanged) + left_out, dead=len(batch.refused))
     known = known_records(connection, batch.ehr, batch.type, [t.record.id for t in batch.taken])
     newest = {taken.record.id: taken for taken in batch.taken}
     new, changed = [], []
@@ -304,7 +305,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     counts.updated = len(changed)
     counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
-    counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
+    counts.read = len(newest) + len(batch.unchanged) + len(batch.refused) + left_out
     if changed:
         _forget(connection, [taken.record for taken in changed])
         _update_rows(connection, changed)
