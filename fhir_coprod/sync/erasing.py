@@ -111,9 +111,7 @@ def _letters(
     names = {("", id) for id in patients} | {(record.ehr, record.id) for record in own}
     ids: set[int] = set()
     for ehr, id in sorted(names):
-        ids |= set(
-            connection.execute(select(p.letter).where(p.ehr == ehr, p.foreign_id == id)).scalars()
-        )
+        ids |= set(connection.execute(select(p.letter).where(p.ehr == ehr, p.foreign_id == id)).scalars())
         themselves = (d.ehr == ehr) & (d.type == "Patient") & (d.foreign_id == id)
         ids |= set(connection.execute(select(d.id).where(themselves)).scalars())
     only: list[Record] = []
@@ -133,7 +131,10 @@ def rows_of(connection: Connection, found: Held) -> Iterator[tuple[str, dict[str
                 yield str(table.name), dict(row._mapping)
     for letter in found.letters:
         of_letter = sync.letter_patient.c.letter == letter
-        for table, which in ((sync.dead_letter, sync.dead_letter.c.id == letter), (sync.letter_patient, of_letter)):
+        for table, which in (
+            (sync.dead_letter, sync.dead_letter.c.id == letter),
+            (sync.letter_patient, of_letter),
+        ):
             for row in connection.execute(select(table).where(which)):
                 yield str(table.name), dict(row._mapping)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import to_milliseconds
@@ -65,9 +65,7 @@ def leave_out(connection: Connection, batch: Batch) -> int:
     if connection.execute(_KEY).scalar() is None:
         return 0
     named = {taken.record: _patients(taken.targets) for taken in batch.taken}
-    named |= {
-        Record(one.ehr, one.type, one.foreign_id): sorted(one.patients) for one in batch.refused
-    }
+    named |= {Record(one.ehr, one.type, one.foreign_id): sorted(one.patients) for one in batch.refused}
     wanted = {*named, *batch.unchanged, *batch.gone, *(one for many in named.values() for one in many)}
     wanted |= {old for old, _ in batch.given_up}
     gone = among(connection, wanted)
@@ -76,9 +74,7 @@ def leave_out(connection: Connection, batch: Batch) -> int:
     gone |= {record for record, many in named.items() if many and gone.issuperset(many)}
     before = batch.size
     batch.taken = [one for one in batch.taken if one.record not in gone]
-    batch.refused = [
-        one for one in batch.refused if Record(one.ehr, one.type, one.foreign_id) not in gone
-    ]
+    batch.refused = [one for one in batch.refused if Record(one.ehr, one.type, one.foreign_id) not in gone]
     batch.unchanged = [record for record in batch.unchanged if record not in gone]
     batch.gone = [record for record in batch.gone if record not in gone]
     batch.given_up = [pair for pair in batch.given_up if pair[0] not in gone]
