@@ -29,4 +29,5 @@ class RetentionSettings(Section):
 
     clinical_years: int = Field(default=10, ge=0, le=150)
     """Years after the last entry about a patient in which `fhir-coprod patient erase` asks for a reason.
-    Swedish law has medical records kept for ten at least (Patientdatalagen 2008:355, chapter 3, section 17)."""
+    Swedish law has medical records kept for ten at least (Patientdatalagen 2008:355, chapter 3, section
+    17)."""

@@ -1,4 +1,4 @@
-"""`fhir-coprod patient`: what a patient may ask for, a copy of all that is held about them, and its erasure."""
+"""`fhir-coprod patient`: what a patient may ask for, a copy of all that is held on them, and its erasure."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def erase(
 ) -> None:
     """Erase everything about a patient, for good: all versions, received bytes, and what the sync holds.
 
-    Refused while the record has to be kept (retention.clinical_years), unless a reason is given. What is about
-    others too is named. Backups, logs of other machines and exports that were made keep what they have.
+    Refused while the record has to be kept (retention.clinical_years), unless a reason is given. What is
+    about others too is named. Backups, logs of other machines and exports that were made keep what they have.
     """
     from fhir_coprod.subject.erasure import erase as erased
 
@@ -109,8 +109,8 @@ def erase(
 
 def _told(plan: Plan) -> str:
     return (
-        f"{sum(plan.resources.values()):,} resources in {plan.versions:,} versions, {plan.records:,} records of"
-        f" EHRs, {plan.letters:,} dead letters; {plan.blanked:,} old versions of what is about others"
+        f"{sum(plan.resources.values()):,} resources in {plan.versions:,} versions,"
+        f" {plan.records:,} records of EHRs, {plan.letters:,} dead letters; {plan.blanked:,} old versions of what is about others"
     )
 
 

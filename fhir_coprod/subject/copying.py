@@ -91,7 +91,7 @@ def copy(store: Store, settings: Settings, patient: str, out: Path) -> Copied:
         ]
         made = datetime.now(settings.site.zone).isoformat(" ", "minutes")
         told = Contents(
-            _name(newest[-1]) if newest else "a patient",
+            _name(own[-1]) if own else "a patient",
             *(made, kinds, copied.first, copied.shared, copied.sync, looks),
         )
         _put(folder / "index.html", page(told).encode())

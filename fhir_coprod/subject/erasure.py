@@ -144,9 +144,7 @@ def _refuse(transaction: Transaction, plan: Plan, found: Found, reason: str, *, 
         )
     told = reason.casefold()
     if any(word.casefold() in told for word in _words(found)):
-        raise BadRequest(
-            "The reason stays for ever, and names the patient; write it without names and numbers."
-        )
+        raise BadRequest("The reason is kept, and names the patient; write it without names and numbers.")
 
 
 def _words(found: Found) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Finds everything in the log that is about one patient, in every version of it.
 
-The search index knows the newest versions only, and none of what was deleted. So the whole log is read for the
-patient's id: that takes as long as the log is big.
+The search index knows the newest versions only, and none of what was deleted. So the whole log is read for
+the patient's id: that takes as long as the log is big.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Defines the tables of what was erased on a patient's behalf: what is left of it names nobody.
 
-erased_range   positions of the log whose versions were erased: they are missed by nobody, and given to nobody
+erased_range   positions of the log whose versions were erased: nobody misses them, or gets them
 erased_record  records of EHRs that the sync does not take again, as keyed hashes
 """
 
