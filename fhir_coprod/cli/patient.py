@@ -110,7 +110,8 @@ def erase(
 def _told(plan: Plan) -> str:
     return (
         f"{sum(plan.resources.values()):,} resources in {plan.versions:,} versions,"
-        f" {plan.records:,} records of EHRs, {plan.letters:,} dead letters; {plan.blanked:,} old versions of what is about others"
+        f" {plan.records:,} records of EHRs, {plan.letters:,} dead letters;"
+        f" {plan.blanked:,} old versions of what is about others"
     )
 
 

@@ -86,9 +86,7 @@ def copy(store: Store, settings: Settings, patient: str, out: Path) -> Copied:
         finally:
             places.close()
         copied = copied._replace(audit=count)
-        newest = [
-            one for one in found.alone if (one.type, one.id) == ("Patient", patient) and not one.deleted
-        ]
+        own = [one for one in found.alone if one.reference == f"Patient/{patient}" and not one.deleted]
         made = datetime.now(settings.site.zone).isoformat(" ", "minutes")
         told = Contents(
             _name(own[-1]) if own else "a patient",
