@@ -132,6 +132,7 @@ def _write(transaction: Transaction, found: Found, folder: Path) -> tuple[Copied
     finally:
         files.close()
     shared = [one.reference for one in found.shared]
+    shared += [f"dead letter {letter}" for letter in held.others]
     kinds = {type: (now[type], count) for type, count in versions.items()}
     return Copied(dict(now), versions.total(), dict(rows), standings, 0, first, shared), kinds
 

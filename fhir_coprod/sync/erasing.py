@@ -25,12 +25,14 @@ class Held(NamedTuple):
     records:  records of EHRs, staged ones as well
     patients: of these, those of the patient
     letters:  the ids of dead letters that name the patient
-    only:     of these, the records that name nobody else
+    others:   of these, those that name others too
+    only:     the records of those that do not
     """
 
     records: list[Record]
     patients: list[Record]
     letters: list[int]
+    others: list[int]
     only: list[Record]
 
 
@@ -81,8 +83,7 @@ def held(connection: Connection, patients: Collection[str], resources: Collectio
             record = Record(*row)
             if _patients_of(connection, record) <= set(own):
                 found.add(record)
-    letters, only = _letters(connection, patients, own)
-    return Held(sorted(found), own, letters, only)
+    return Held(sorted(found), own, *_letters(connection, patients, own))
 
 
 def _by_type(references: Iterable[Reference]) -> Iterator[tuple[str, list[str]]]:
@@ -106,7 +107,7 @@ def _patients_of(connection: Connection, record: Record) -> set[Record]:
 
 def _letters(
     connection: Connection, patients: Collection[str], own: Sequence[Record]
-) -> tuple[list[int], list[Record]]:
+) -> tuple[list[int], list[int], list[Record]]:
     d, p = sync.dead_letter.c, sync.letter_patient.c
     names = {("", id) for id in patients} | {(record.ehr, record.id) for record in own}
     ids: set[int] = set()
@@ -115,21 +116,24 @@ def _letters(
         themselves = (d.ehr == ehr) & (d.type == "Patient") & (d.foreign_id == id)
         ids |= set(connection.execute(select(d.id).where(themselves)).scalars())
     only: list[Record] = []
+    others: list[int] = []
     for letter in sorted(ids):
         rows = connection.execute(select(p.ehr, p.foreign_id).where(p.letter == letter)).all()
         row = connection.execute(select(d.ehr, d.type, d.foreign_id).where(d.id == letter)).first()
-        if row is not None and row.foreign_id and {(ehr, id) for ehr, id in rows} <= names:
+        if not {(ehr, id) for ehr, id in rows} <= names:
+            others.append(letter)
+        elif row is not None and row.foreign_id:
             only.append(Record(*row))
-    return sorted(ids), only
+    return sorted(ids), others, only
 
 
 def rows_of(connection: Connection, found: Held) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that were found, each with its table: for a copy."""
+    """The rows that were found and name nobody else, each with its table: for a copy."""
     for record in found.records:
         for table in (sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference):
             for row in connection.execute(select(table).where(_own(table, record))):
                 yield str(table.name), dict(row._mapping)
-    for letter in found.letters:
+    for letter in sorted(set(found.letters) - set(found.others)):
         of_letter = sync.letter_patient.c.letter == letter
         for table, which in (
             (sync.dead_letter, sync.dead_letter.c.id == letter),

@@ -16,6 +16,8 @@ from fhir_coprod.audit.finding import Wanted, every
 from fhir_coprod.audit.places import Places
 from fhir_coprod.cli import app
 from fhir_coprod.errors import BadRequest, Conflict, Gone, NotFound
+from fhir_coprod.jsontext import Document
+from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.store.schema import metadata
@@ -43,8 +45,8 @@ class World(NamedTuple):
     def sync(self) -> None:
         run(self.store, self.settings)
 
-    def put(self, type: str, id: str, **content: Any) -> None:
-        document = jsontext.from_data({"resourceType": type, "id": id, **content})
+    def put(self, kind: str, id: str, /, **content: Any) -> None:
+        document = jsontext.from_data({"resourceType": kind, "id": id, **content})
         self.store.write(lambda transaction: transaction.put(document, id))
 
     def erase(self, **how: Any) -> Plan:
@@ -247,6 +249,51 @@ def test_a_copy_holds_everything_for_its_owner_only(world: World, tmp_path: Path
         copy(world.store, world.settings, "nobody", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy"]
+
+
+def refusing(document: Document) -> Outcome:
+    odd = document.data["id"].startswith("odd")
+    return Outcome((Issue("error", "invariant", "no"),)) if odd else OK
+
+
+def test_dead_letters_go_and_come_again_only_if_they_name_others(world: World, tmp_path: Path) -> None:
+    bo = {"reference": "Patient/bo-there"}
+    world.ehr.put(task("odd-eva", "Patient/eva-there", "ServiceRequest/s-eva"))
+    world.ehr.put(task("odd-both", "Patient/eva-there", "ServiceRequest/s-eva", requester=bo))
+    ehrs = tuple(one.model_copy(update={"on_invalid": "refuse"}) for one in world.settings.ehr)
+    strict = world.settings.model_copy(update={"ehr": ehrs})
+    run(world.store, strict, validate=refusing)
+    assert "odd-eva" in rows(world.store)["dead_letter"]
+    told = copy(world.store, strict, world.eva, tmp_path / "copy")
+    assert [one.startswith("dead letter") for one in told.shared] == [True]
+    assert "odd-both" not in (tmp_path / "copy" / "sync.ndjson").read_text()
+    assert world.erase().letters == 2
+    assert rows(world.store)["dead_letter"] == ""
+    run(world.store, strict, validate=refusing, full=True)
+    assert "odd-eva" not in rows(world.store)["dead_letter"]
+    assert "odd-both" in rows(world.store)["dead_letter"]
+    assert world.faults() == []
+
+
+def test_a_patient_who_was_merged_is_erased_with_the_other(world: World) -> None:
+    world.ehr.put(patient("eva-again", "19700102-9999", name=[{"family": "Evasdotter"}]))
+    world.sync()
+    other = of(world.store, "eva-again")
+    assert other != world.eva
+    world.ehr.put(
+        patient("eva-again", "19700102-1111", name=[{"family": "Evasdotter", "given": ["Evangelina"]}])
+    )
+    world.sync()
+    with world.store.connect() as connection:
+        gone = [tuple(row) for row in connection.exec_driver_sql("SELECT id, successor FROM retired")]
+    assert len(gone) == 1
+    with pytest.raises(Conflict, match="was merged into"):
+        erase(world.store, world.settings, gone[0][0], reason=REASON)
+    erase(world.store, world.settings, gone[0][1], reason=REASON)
+    told = rows(world.store)
+    for word in (world.eva, other, "eva-there", "eva-again", "Evasdotter"):
+        assert [name for name, text in told.items() if word in text] == []
+    assert world.faults() == []
 
 
 def invoke(*arguments: str) -> Result:
