@@ -157,7 +157,7 @@ def export(
 
 def _names(made: Any, patient: str) -> bool:
     whole = f"Patient/{patient}"
-    return any(entity.get("what", {}).get("reference") == whole for entity in made["entity"])
+    return any(entity.get("what", {}).get("reference") == whole for entity in made.get("entity", ()))
 
 
 @contextmanager
