@@ -74,7 +74,7 @@ async def search(call: Call, endpoint: Endpoint, asked: Pairs) -> Answer:
 
 def _is_about(made: jsontext.Json, patient: str) -> bool:
     named = f"Patient/{patient}"
-    return any(entity.get("what", {}).get("reference") == named for entity in made["entity"])
+    return any(entity.get("what", {}).get("reference") == named for entity in made.get("entity", ()))
 
 
 def _only_of(rights: Rights, action: str) -> str:
