@@ -13,9 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from sqlalchemy import select
-
 from fhir_coprod import jsontext
 from fhir_coprod.audit import fhir, finding
 from fhir_coprod.audit.finding import Wanted
@@ -25,12 +22,11 @@ from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, Version, erasing
-from fhir_coprod.store.schema import watch
-from fhir_coprod.store.schema.many import among
 from fhir_coprod.subject import whose
 from fhir_coprod.subject.page import Contents, Look, page
 from fhir_coprod.subject.whose import Found
 from fhir_coprod.sync import erasing as synced
+from fhir_coprod.watch.facts import rows
 
 _SHOWN: Final = 1000
 """How many looks the page tells."""
@@ -121,9 +117,9 @@ def _write(transaction: Transaction, found: Found, folder: Path) -> tuple[Copied
                 if hidden & _labels(version.data):
                     first.append(version.reference)
         held = synced.held(transaction.connection, found.patients, found.references)
-        rows: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
         for table, row in synced.rows_of(transaction.connection, held):
-            rows[table] += 1
+            counted[table] += 1
             files.line("", "sync", {"table": table, **_plain(row)})
         standings = 0
         for row in _standings(transaction, found):
@@ -134,7 +130,7 @@ def _write(transaction: Transaction, found: Found, folder: Path) -> tuple[Copied
     shared = [one.reference for one in found.shared]
     shared += [f"dead letter {letter}" for letter in held.others]
     kinds = {type: (now[type], count) for type, count in versions.items()}
-    return Copied(dict(now), versions.total(), dict(rows), standings, 0, first, shared), kinds
+    return Copied(dict(now), versions.total(), dict(counted), standings, 0, first, shared), kinds
 
 
 class _Files:
@@ -207,17 +203,9 @@ def _hidden_from_patients() -> frozenset[str]:
 
 
 def _standings(transaction: Transaction, found: Found) -> Iterator[Json]:
-    table = watch.standing
     names = [f"{type}/{id}" for type, id in found.references]
     for start in range(0, len(names), erasing.AT_ONCE):
-        some = names[start : start + erasing.AT_ONCE]
-        statement = select(table).where(among(table.c.referral, some)).order_by(table.c.referral)
-        for row in transaction.connection.execute(statement):
-            told = dict(row._mapping)
-            for column in ("body", "facts"):
-                packed = told[column]
-                told[column] = msgspec.msgpack.decode(packed) if packed else None
-            yield msgspec.to_builtins(told)
+        yield from rows.copied(transaction.connection, names[start : start + erasing.AT_ONCE])
 
 
 def _audit(
@@ -272,7 +260,7 @@ def _placed(out: Path) -> Iterator[Path]:
 
 
 def _sync(folders: Iterable[Path]) -> None:
-    """Have the names in these folders on the disk, where the system can do that."""
+    """Wait until the names in these folders are on the disk."""
     for folder in folders:
         with suppress(OSError):
             number = os.open(folder, os.O_RDONLY)

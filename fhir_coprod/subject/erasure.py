@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import delete
 
 from fhir_coprod import jsontext
 from fhir_coprod.audit.trail import Trail, at_the_machine
@@ -19,12 +18,11 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, Version, erasing
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.schema import watch
-from fhir_coprod.store.schema.many import among
 from fhir_coprod.subject import whose
 from fhir_coprod.subject.whose import Found, Shared
 from fhir_coprod.sync import alone as lease
 from fhir_coprod.sync import erasing as synced
+from fhir_coprod.watch.facts import rows
 
 _TOLD: Final = 5
 """How many resources a sentence names."""
@@ -175,10 +173,9 @@ def _erase(transaction: Transaction, found: Found, *, again: bool) -> None:
     held = synced.held(transaction.connection, found.patients, references)
     synced.take_away(transaction.connection, held, references, transaction.now, again=again)
     names = [f"{type}/{id}" for type, id in references]
-    standing = watch.standing
     for start in range(0, len(names), erasing.AT_ONCE):
         some = names[start : start + erasing.AT_ONCE]
-        transaction.connection.execute(delete(standing).where(among(standing.c.referral, some)))
+        rows.erase(transaction.connection, some)
     for one in found.shared:
         _unname(transaction, one, found.patients)
     erasing.erase(transaction, references)

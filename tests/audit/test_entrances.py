@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -88,3 +89,30 @@ def test_they_are_told_as_events_of_authentication(program: Program) -> None:
         assert (made["type"]["code"], made["subtype"][0]["code"]) == ("110114", "110122")
         assert made["outcome"] == outcome
         assert validate(made)
+
+
+def test_an_export_is_remembered_with_who_began_it_and_who_fetched_which_file(program: Program) -> None:
+    api = program.api
+    api.put(
+        "Patient/anna", {"resourceType": "Patient", "id": "anna"}, authorization=f"Bearer {program.token()}"
+    )
+    begun = api.get("$export", authorization=f"Bearer {program.token()}", prefer="respond-async")
+    assert begun.status_code == 202, begun.text
+    place = begun.headers["content-location"]
+    for _ in range(200):
+        told = program.get(place)
+        if told.status_code == 200:
+            break
+        time.sleep(0.05)
+    (output,) = told.json()["output"]
+    assert program.get(output["url"]).status_code == 200
+    places = Places(api.store.database)
+    try:
+        events = [one.event for one in every(places, Wanted(who=program.name))]
+    finally:
+        places.close()
+    (began,) = (one for one in events if one.interaction == "$export")
+    (fetched,) = (one for one in events if one.interaction == "export-file")
+    assert (began.status, fetched.status) == (202, 200)
+    assert fetched.id in place
+    assert fetched.version == output["url"].rpartition("/")[2]
