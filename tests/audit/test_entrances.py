@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fhir_coprod import jsontext
 from fhir_coprod.api.auditing import Auditing
 from fhir_coprod.audit import fhir
 from fhir_coprod.audit.finding import Found, Wanted, every
@@ -93,9 +94,8 @@ def test_they_are_told_as_events_of_authentication(program: Program) -> None:
 
 def test_an_export_is_remembered_with_who_began_it_and_who_fetched_which_file(program: Program) -> None:
     api = program.api
-    api.put(
-        "Patient/anna", {"resourceType": "Patient", "id": "anna"}, authorization=f"Bearer {program.token()}"
-    )
+    anna = jsontext.from_data({"resourceType": "Patient", "id": "anna"})
+    api.store.write(lambda transaction: transaction.put(anna, "anna"))
     begun = api.get("$export", authorization=f"Bearer {program.token()}", prefer="respond-async")
     assert begun.status_code == 202, begun.text
     place = begun.headers["content-location"]
