@@ -100,8 +100,8 @@ def blank(transaction: Transaction, versions: Iterable[Version]) -> None:
         }
         body = jsontext.encode({"resourceType": version.type, "id": version.id, "meta": meta})
         hash = jsontext.content_hash(jsontext.parse(body))
-        row = (version.position, version.type, version.id, version.version, version.milliseconds)
-        row = (*row, version.method, hash, version.source, body)
+        named = (version.position, version.type, version.id, version.version, version.milliseconds)
+        row = (*named, version.method, hash, version.source, body)
         session.run(
             "UPDATE version SET body = ?, hash = ?, seal = ? WHERE position = ?",
             (body, hash, seals.seal(row), version.position),

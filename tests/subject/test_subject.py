@@ -179,6 +179,18 @@ def test_what_is_about_others_too_is_named_and_then_unnamed(world: World) -> Non
     assert world.faults() == []
 
 
+def test_no_file_of_sqlite_holds_what_was_erased(world: World) -> None:
+    url = world.settings.store.url
+    if not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL keeps old rows until VACUUM, which docs/subject-rights.md says")
+    file = Path(url.removeprefix("sqlite:///"))
+    files = lambda: [path.read_bytes() for path in file.parent.glob(f"{file.name}*")]  # noqa: E731
+    assert any(b"Evasdotter" in text for text in files())
+    world.erase()
+    assert [text.find(b"Evasdotter") for text in files() if b"Evasdotter" in text] == []
+    assert not any(b"19700102-1111" in text for text in files())
+
+
 def test_positions_of_the_log_are_not_given_again(world: World) -> None:
     world.put(
         "Observation",
