@@ -23,7 +23,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, Version, erasing
 from fhir_coprod.subject import whose
-from fhir_coprod.subject.page import Contents, Look, page
+from fhir_coprod.subject.page import Contents, Entry, Look, entry, page
 from fhir_coprod.subject.whose import Found
 from fhir_coprod.sync import erasing as synced
 from fhir_coprod.watch.facts import rows
@@ -86,11 +86,17 @@ def copy(store: Store, settings: Settings, patient: str, out: Path) -> Copied:
         made = datetime.now(settings.site.zone).isoformat(" ", "minutes")
         told = Contents(
             _name(own[-1]) if own else "a patient",
-            *(made, kinds, copied.first, copied.shared, copied.sync, looks),
+            *(made, kinds, copied.first, copied.shared, copied.sync, _entries(found), looks),
         )
         _put(folder / "index.html", page(told).encode())
         _put(folder / "README", _README.encode())
     return copied
+
+
+def _entries(found: Found) -> list[Entry]:
+    """The newest versions in a line each."""
+    newest = {version.reference: version for version in found.alone}
+    return [entry(version.data) for version in newest.values() if not version.deleted]
 
 
 def _emptied(folder: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from fhir_coprod.jsontext import Json
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -20,6 +22,41 @@ class Look(NamedTuple):
     did: str
 
 
+class Entry(NamedTuple):
+    """One resource in a line: when, of what type, about what, and its status; each may be empty."""
+
+    at: str
+    type: str
+    what: str
+    status: str
+
+
+_WHEN = (
+    *("authoredOn", "effectiveDateTime", "sent", "recordedDate", "date", "issued", "start", "created"),
+    *("onsetDateTime", "performedDateTime", "occurrenceDateTime", "identifiedDateTime"),
+)
+_WHAT = ("code", "vaccineCode", "medicationCodeableConcept", "category", "type")
+
+
+def entry(data: Json) -> Entry:
+    """A resource in a line, as far as it says so where most do."""
+    at = next((value for name in _WHEN if isinstance(value := data.get(name), str)), "")
+    told = [value for name in ("title", "description") if isinstance(value := data.get(name), str)]
+    told += [text for name in _WHAT if (text := _words(data.get(name)))]
+    status = data.get("status")
+    return Entry(at, str(data.get("resourceType", "")), told[0] if told else "", _words(status))
+
+
+def _words(value: Any) -> str:
+    """The words of a text, a CodeableConcept, or a list of them; "" if there are none."""
+    if isinstance(value, list):
+        return _words(value[0]) if value else ""
+    if isinstance(value, dict):
+        codings = value.get("coding")
+        return _words(value.get("text")) or _words(value.get("display")) or _words(codings)
+    return value if isinstance(value, str) else ""
+
+
 class Contents(NamedTuple):
     """What the page tells.
 
@@ -27,6 +64,7 @@ class Contents(NamedTuple):
     first:     references of what a person has to look at before the copy is handed over
     shared:    references of what is about others too, and is left out
     held:      table of the sync → how many rows
+    entries:   the resources as they are now
     """
 
     name: str
@@ -35,6 +73,7 @@ class Contents(NamedTuple):
     first: Sequence[str]
     shared: Sequence[str]
     held: Mapping[str, int]
+    entries: Sequence[Entry]
     looks: Sequence[Look]
 
 
@@ -64,6 +103,8 @@ def page(told: Contents) -> str:
         " <code>resources</code> as they are now, in <code>history</code> each version, in"
         " <code>received</code> as they came.</p>",
         _table(("type", "now", "versions"), kinds),
+        "<h3>In short</h3>",
+        _table(("when", "type", "what", "status"), [tuple(map(escape, one)) for one in sorted(told.entries)]),
         "<h2>What the sync holds</h2>",
         "<p>In <code>sync.ndjson</code>: each record as it came from its EHR, by what it is recognized, and"
         " what could not be taken in. In <code>standings.ndjson</code>: where each referral stands.</p>",

@@ -252,6 +252,8 @@ def test_a_copy_holds_everything_for_its_owner_only(world: World, tmp_path: Path
     assert record["name"][0]["family"] == "Evasdotter"
     page = (out / "index.html").read_text()
     assert "Evangelina Evasdotter" in page
+    assert "<td>ServiceRequest</td><td>MRI</td><td>active</td>" in page
+    assert "<td>2026-01-01T10:00:00Z</td><td>Task</td>" in page
     everything = "".join(path.read_text() for path in out.rglob("*") if path.is_file())
     assert "bo-there" not in everything
     assert {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))} == {0o700, 0o600}
@@ -329,3 +331,14 @@ def test_the_commands(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert told.stdout.startswith("erased: 3 resources")
     assert isinstance(invoke("patient", "erase", world.eva, "--yes").exception, NotFound)
     assert invoke("audit", "verify").exit_code == 0
+
+
+def test_the_page_runs_nothing_that_a_record_says(world: World, tmp_path: Path) -> None:
+    subject = {"reference": f"Patient/{world.eva}"}
+    odd = {"text": "<script>alert(1)</script>"}
+    world.put("Observation", "odd", status="final", code=odd, subject=subject)
+    world.put("Observation", "odder", status=["x"], code=[[]], effectiveDateTime=7, subject=subject)
+    copy(world.store, world.settings, world.eva, tmp_path / "copy")
+    page = (tmp_path / "copy" / "index.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
