@@ -1,4 +1,4 @@
-"""Settings of what is remembered of calls, and for how long."""
+"""Settings of what is remembered of calls, and for how long; and for how long records are kept."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ class AuditSettings(Section):
     keep_years: int = Field(default=10, ge=5, le=100)
     """Years after which `fhir-coprod db retain` removes a month of the audit. Swedish law asks for five at
     least (HSLF-FS 2016:40, chapter 4, section 9)."""
+
+
+class RetentionSettings(Section):
+    """How long records have to be kept."""
+
+    clinical_years: int = Field(default=10, ge=0, le=150)
+    """Years after the last entry about a patient in which `fhir-coprod patient erase` asks for a reason.
+    Swedish law has medical records kept for ten at least (Patientdatalagen 2008:355, chapter 3, section
+    17)."""

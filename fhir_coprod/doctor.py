@@ -25,6 +25,7 @@ from cryptography import x509
 
 from fhir_coprod import jobs
 from fhir_coprod.accounts import BasicAuth, BearerAuth, ClientCredentialsAuth, SmartBackendAuth
+from fhir_coprod.audit.trail import is_remembered
 from fhir_coprod.errors import CoprodError, plain, said
 from fhir_coprod.instants import spoken_age
 from fhir_coprod.jsontext import Json
@@ -96,6 +97,7 @@ def examine(settings: Settings, now: datetime, units: Iterable[str] = UNIT_FOLDE
                 yield _room(store.condition())
                 seen = overview(store, settings, now)
                 people = list(_people(store, settings, now))
+                yield from _audit(store, settings)
     except CoprodError as error:
         yield Finding("store", "fault", plain(error.message))
         yield from _no_room(base)
@@ -413,6 +415,19 @@ def _people(store: Store, settings: Settings, now: datetime) -> Iterator[Finding
         words = f"patients of stalled referrals who have not been told: {untold}"
         cure = "fhir-coprod alerts letter ID; alerts release ID --by NAME."
         yield Finding("letters", "note", words, cure)
+
+
+def _audit(store: Store, settings: Settings) -> Iterator[Finding]:
+    """Whether what is remembered of calls can be proven to be whole."""
+    if not is_remembered(store, settings):
+        return
+    audit = settings.audit
+    if audit.heads_file is None and not audit.syslog and not isinstance(store.database, SqliteDatabase):
+        words = "the ends of its chains are written down nowhere else, so its last rows may be cut off"
+        cure = "Set audit.heads_file to a file on another disk or machine, or audit.syslog."
+        yield Finding("audit", "warn", words, cure)
+    else:
+        yield Finding("audit", "ok", "calls are remembered, and the ends of the chains written down outside")
 
 
 def _units(folders: Iterable[str]) -> Finding:

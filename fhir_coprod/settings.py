@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_department
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.addresses import is_loopback
-from fhir_coprod.audit_settings import AuditSettings
+from fhir_coprod.audit_settings import AuditSettings, RetentionSettings
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.export_settings import ExportSettings
 from fhir_coprod.windows import Window
@@ -280,6 +280,7 @@ class Settings(Section):
     export: ExportSettings = ExportSettings()
     tls: ServerTlsSettings = ServerTlsSettings()
     audit: AuditSettings = AuditSettings()
+    retention: RetentionSettings = RetentionSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")

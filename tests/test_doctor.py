@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 
 from fhir_coprod import doctor
 from fhir_coprod.accounts import BearerAuth, ClientCredentialsAuth, TlsSettings
+from fhir_coprod.audit_settings import AuditSettings
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import alone, runs
@@ -120,6 +121,25 @@ def runs_of(store: Store) -> Any:
 
 
 # --- what may be wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("audit", "grade"),
+    [
+        ({"on": True}, "warn"),
+        ({"on": True, "syslog": True}, "ok"),
+        ({"on": True, "heads_file": "heads.jsonl"}, "ok"),
+        ({"on": False}, None),
+        ({}, None),
+    ],
+)
+def test_an_audit_on_postgresql_whose_end_could_be_cut_off_is_told(
+    postgresql_store: str, audit: dict[str, Any], grade: str | None
+) -> None:
+    Store.open(postgresql_store).close()
+    settings = Settings(store=StoreSettings(url=postgresql_store), audit=AuditSettings(**audit))
+    found = [one.grade for one in doctor.examine(settings, NOW) if one.about == "audit"]
+    assert found == ([grade] if grade else [])
 
 
 def test_a_secret_that_others_can_read_or_that_is_gone(healthy: Settings, token: Path) -> None:

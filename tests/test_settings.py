@@ -88,8 +88,8 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
         ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy, practice, words."),
         (
             "[wach]\n",
-            "wach: unknown key; known keys here: access, audit, ehr, export, limits, log, site, store, sync,"
-            " tls, watch.",
+            "wach: unknown key; known keys here: access, audit, ehr, export, limits, log, retention, site,"
+            " store, sync, tls, watch.",
         ),
         ('[site]\ntimezone = "Mars/Base"\n', "site.timezone: 'Mars/Base' is not an IANA time zone"),
         ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name: write a short name"),

@@ -197,7 +197,9 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         text = metrics.text(condition, faults, seen)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    app.router.routes.extend(web.routes(store, settings, endpoint.auditing.keep_look))
+    app.router.routes.extend(
+        web.routes(store, settings, endpoint.auditing.keep_look, endpoint.auditing.keep_entrance)
+    )
     # FastAPI calls this method whenever /openapi.json is read.
     app.openapi = partial(description, app, TABLE)  # type: ignore[method-assign]
     return app

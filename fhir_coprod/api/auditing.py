@@ -142,6 +142,15 @@ class Auditing:
         event = Event(*by(rights, address), "page", kind or path.strip("/")[:64] or "board", id[:64])
         await self.keep_events([event._replace(about=found)])
 
+    async def keep_entrance(self, what: str, status: int, address: str, rights: Rights) -> None:
+        """Remember that somebody came in, went, or was refused: `sign-in`, `sign-out` or `token`. Raises
+        Unrecorded.
+
+        status: of the answer, as HTTP has it
+        """
+        if not self.trail.is_off:
+            await self.keep_events([Event(*by(rights, address), what, status=status)])
+
     def protect(self, call: Call) -> None:
         """Raise MethodNotAllowed for what would touch the audit otherwise than by reading it."""
         if self.minds(call) and call.interaction not in ("read", "search-type"):

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import jsontext
 from fhir_coprod.access import assertions, clients, tokens
+from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.words import Untrusted
 from fhir_coprod.api.answer import Answer, send_answer
 from fhir_coprod.api.call import headers_of, read_body
@@ -40,10 +41,14 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class Refused(Exception):
-    """A request for a token is refused: an error of OAuth, and the reason for the log."""
+    """A request for a token is refused: an error of OAuth, and the reason for the log.
 
-    def __init__(self, error: str, reason: str, words: str = "", status: int = 400) -> None:
+    client: who has proven to be the one that asks; "" if nobody has
+    """
+
+    def __init__(self, error: str, reason: str, words: str = "", status: int = 400, client: str = "") -> None:
         super().__init__(error)
+        self.client = client
         self.error = error
         self.reason = reason
         self.words = words
@@ -98,12 +103,20 @@ class Authorization:
             raise TooMany("Too many requests for tokens failed; try again later.", seconds)
         body = await read_body(receive, headers, _LONGEST_FORM, _nothing)
         try:
-            return await self._token(_fields(headers.get("content-type", ""), body), base)
-        except Refused:
+            name, answer = await self._token(_fields(headers.get("content-type", ""), body), base)
+        except Refused as refused:
             self._gate.failures.take(failing(address))
+            await self._remember(refused.client, address, refused.status)
             raise
+        await self._remember(name, address, 200)
+        return answer
 
-    async def _token(self, form: dict[str, str], base: str) -> Answer:
+    async def _remember(self, client: str, address: str, status: int) -> None:
+        """Remember that a token was given or refused, before the answer leaves. Raises Unrecorded."""
+        await self._endpoint.auditing.keep_entrance("token", status, address, Rights("program", client))
+
+    async def _token(self, form: dict[str, str], base: str) -> tuple[str, Answer]:
+        """The client, and the answer with its token."""
         gate = self._gate
         if form.get("grant_type") != "client_credentials":
             raise Refused("unsupported_grant_type", "grant_type is not client_credentials")
@@ -123,20 +136,24 @@ class Authorization:
             raise Refused("invalid_client", error.reason) from None
         if form.get("client_id", client.name) != client.name:
             raise Refused(
-                "invalid_client", f"client {client.name}: client_id is another than in the assertion"
+                "invalid_client",
+                f"client {client.name}: client_id is another than in the assertion",
+                client=client.name,
             )
         if not await self._endpoint.write(partial(assertions.take, client=client, word=word)):
-            raise Refused("invalid_client", f"client {client.name}: the assertion was used before (jti)")
+            reason = f"client {client.name}: the assertion was used before (jti)"
+            raise Refused("invalid_client", reason, client=client.name)
         try:
             scopes = clients.granted(client, form.get("scope", ""))
         except BadRequest as error:
-            raise Refused("invalid_scope", f"client {client.name}: {error}") from None
+            reason = f"client {client.name}: {error}"
+            raise Refused("invalid_scope", reason, client=client.name) from None
         key = await asyncio.to_thread(gate.signer.current, gate.keys)
         # The wait may have been long: a client that was removed meanwhile gets nothing.
         gate.look_again()
         await gate.fresh()
         if gate.clients.get(client.name) != client:
-            raise Refused("invalid_client", f"client {client.name} was removed")
+            raise Refused("invalid_client", f"client {client.name} was removed", client=client.name)
         given = tokens.issue(client, scopes, base, key, time.time())
         log.info("token for client %s", client.name)
         said = {
@@ -145,7 +162,7 @@ class Authorization:
             "expires_in": tokens.LIVES,
             "scope": " ".join(map(str, scopes)),
         }
-        return Answer(200, jsontext.encode(said), headers={"pragma": "no-cache"})
+        return client.name, Answer(200, jsontext.encode(said), headers={"pragma": "no-cache"})
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, str]:

@@ -36,6 +36,12 @@ _REST_NAMES: Final = frozenset(
         *("history-instance", "history-type", "history-system", "transaction", "batch"),
     }
 )
+_ENTRANCES: Final = {
+    "sign-in": ("110122", "Login"),
+    "sign-out": ("110123", "Logout"),
+    "token": ("110122", "Login"),
+}
+"""Who came in and went: events of authentication. They are about no record."""
 _TOLD_BY: Final = {"create": ("AUT", "Author"), "update": ("AUT", "Author")}
 
 
@@ -79,7 +85,11 @@ def _resource(found: Found, number: int, patient: str, server: str, *, is_own: b
         "resourceType": "AuditEvent",
         "id": f"{found.month}-{found.chain}-{found.number}-{number}",
         "meta": {"versionId": "1", "lastUpdated": last_updated(from_milliseconds(found.at))},
-        "type": _coding(f"{_TERMS}audit-event-type", "rest", "Restful Operation"),
+        "type": (
+            _coding(_DICOM, "110114", "User Authentication")
+            if event.interaction in _ENTRANCES
+            else _coding(f"{_TERMS}audit-event-type", "rest", "Restful Operation")
+        ),
         "subtype": [_subtype(event.interaction)],
         "action": action(event.interaction),
         "recorded": last_updated(from_milliseconds(found.at)),
@@ -97,11 +107,14 @@ def _resource(found: Found, number: int, patient: str, server: str, *, is_own: b
         "observer": {"display": "fhir-coprod"},
         "type": [_coding(f"{_TERMS}security-source-type", "4", "Application Server")],
     }
-    made["entity"] = _entities(event, about, patient)
+    if event.interaction not in _ENTRANCES:
+        made["entity"] = _entities(event, about, patient)
     return made
 
 
 def _subtype(interaction: str) -> Json:
+    if interaction in _ENTRANCES:
+        return _coding(_DICOM, *_ENTRANCES[interaction])
     if interaction in _REST_NAMES:
         return _coding(_REST, interaction, interaction)
     return (

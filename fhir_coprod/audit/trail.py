@@ -12,6 +12,7 @@ from time import time_ns
 from types import TracebackType
 from typing import Self
 
+from fhir_coprod.access.clients import CHANGED
 from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.audit.chain import month_of
 from fhir_coprod.audit.events import About, Event, by
@@ -19,6 +20,7 @@ from fhir_coprod.audit.heads import Heads
 from fhir_coprod.audit.places import Places
 from fhir_coprod.audit.recorder import Line, Recorder
 from fhir_coprod.audit_settings import AuditSettings
+from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.database import Session
 
@@ -84,10 +86,20 @@ class Trail:
         self.places.close()
 
 
-def remember(store: Store, settings: AuditSettings, event: Event) -> None:
-    """Remember one call of a command, if every call is remembered. Raises Unrecorded where it cannot be."""
-    if settings.on:
-        with Trail(store, settings) as trail:
+def is_remembered(store: Store, settings: Settings) -> bool:
+    """Whether looks at this machine are remembered: every call is, or callers have to say who they are."""
+    if settings.audit.on is not None:
+        return settings.audit.on
+    access = settings.access
+    if access.required is not None:
+        return access.required
+    return bool(access.issuer or access.sign_in or store.setting(CHANGED))
+
+
+def remember(store: Store, settings: Settings, event: Event) -> None:
+    """Remember one call of a command, if those are. Raises Unrecorded where it cannot be."""
+    if is_remembered(store, settings):
+        with Trail(store, settings.audit) as trail:
             trail.submit([event]).result()
 
 

@@ -76,7 +76,7 @@ def show_alert(
     with existing_store(site) as store:
         task, issues = desk.find(store, site, alert)
         patient = str(task.get("for", {}).get("reference", ""))
-        remember(store, site.audit, at_the_machine("alerts-show", patient))
+        remember(store, site, at_the_machine("alerts-show", patient))
     row = desk.as_json(task, issues)
     if json:
         print_json(row)

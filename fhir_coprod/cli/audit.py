@@ -52,8 +52,8 @@ def search(
     from fhir_coprod.audit import finding
 
     wanted = _wanted(patient, who, since, until)
-    with _trail(context, config) as (chosen, _, trail):
-        _remember(chosen, trail, "audit-search", patient)
+    with _trail(context, config) as (chosen, store, trail):
+        _remember(chosen, store, trail, "audit-search", patient)
         if as_json:
             print_json([found.to_json() for found in finding.every(trail.places, wanted)])
             return
@@ -143,8 +143,8 @@ def export(
 
     wanted = _wanted(patient, who, since, until)
     count = 0
-    with _trail(context, config) as (chosen, _, trail):
-        _remember(chosen, trail, "audit-export", patient)
+    with _trail(context, config) as (chosen, store, trail):
+        _remember(chosen, store, trail, "audit-export", patient)
         base = chosen.site.base_url.rstrip("/")
         with _placed(out) as file:
             for found in finding.every(trail.places, wanted):
@@ -157,7 +157,7 @@ def export(
 
 def _names(made: Any, patient: str) -> bool:
     whole = f"Patient/{patient}"
-    return any(entity.get("what", {}).get("reference") == whole for entity in made["entity"])
+    return any(entity.get("what", {}).get("reference") == whole for entity in made.get("entity", ()))
 
 
 @contextmanager
@@ -195,11 +195,11 @@ def _trail(context: typer.Context, config: Path | None) -> Iterator[tuple[Settin
         yield chosen, store, trail
 
 
-def _remember(chosen: Settings, trail: Trail, what: str, patient: str) -> None:
+def _remember(chosen: Settings, store: Store, trail: Trail, what: str, patient: str) -> None:
     """Remember this look, unless the audit is off."""
-    from fhir_coprod.audit.trail import at_the_machine
+    from fhir_coprod.audit.trail import at_the_machine, is_remembered
 
-    if trail.is_on or (not trail.is_off and trail.places.months()):
+    if is_remembered(store, chosen) or (not trail.is_off and trail.places.months()):
         trail.submit([at_the_machine(what, patient)]).result()
 
 

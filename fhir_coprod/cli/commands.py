@@ -73,6 +73,11 @@ COMMANDS = {
         "app",
         "Programs that may call: each signs in with its own key and gets tokens of five minutes.",
     ),
+    "patient": Place(
+        "patient",
+        "app",
+        "What a patient may ask for: a copy of all that is held about them, and its erasure.",
+    ),
     "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
     "glass": Place("glass", "app", "Who has broken the glass, for whom and why, and who has looked at it."),
     "objections": Place(

@@ -34,6 +34,15 @@ Marked = dict[int, list[Row]]
 """Rows of table quality by the key of their resource."""
 
 
+_END = (
+    "SELECT CASE WHEN v.position > e.last THEN v.position ELSE e.last END, coalesce(v.updated, 0)"
+    " FROM (SELECT coalesce(max(last), 0) AS last FROM erased_range) e"
+    " LEFT JOIN version v ON v.position = (SELECT max(position) FROM version)"
+)
+"""The newest position that was ever given, also if what was there is erased, and the time of the newest
+version."""
+
+
 class Stale(Exception):
     """A resource that this batch has read was written by somebody else before the batch held the lock."""
 
@@ -158,8 +167,7 @@ class Batch:
         if not pending:
             return
         self.lock()
-        rows = self.session.rows("SELECT position, updated FROM version ORDER BY position DESC LIMIT 1")
-        position, time = rows[0] if rows else (0, 0)
+        position, time = self.session.rows(_END)[0]
         _date(pending, time + 1)
         with self.session.together():
             self._write(pending, position)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_coprod.errors import CoprodError, Damaged, Unwritable
-from fhir_coprod.store.database import Database
+from fhir_coprod.store.database import Database, last_given
 from fhir_coprod.store.sqlite import SqliteDatabase
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.writer import Writer
@@ -50,7 +50,7 @@ class Watcher:
         """Looks now. Writes only if the last write failed, to see whether it still would."""
         free = self._free()
         try:
-            head = int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
+            head = int(self._database.ask(last_given))
             state: State = "damaged" if self._database.is_damaged else self._writable(free)
         except CoprodError as error:
             return Condition(_state_of(error), 0, free)

@@ -294,6 +294,12 @@ def between(session: Session, begin: str) -> Iterator[None]:
             session.run("ROLLBACK")
 
 
+def last_given(session: Session) -> int:
+    """The newest position that a version has, or had before it was erased; 0 if there was none yet."""
+    ends = "SELECT max(position) AS last FROM version UNION ALL SELECT max(last) FROM erased_range"
+    return int(session.rows(f"SELECT coalesce(max(last), 0) FROM ({ends}) ends")[0][0])  # noqa: S608
+
+
 def is_lost(error: BaseException) -> bool:
     """Whether the connection is gone, so that a new one may succeed."""
     if not isinstance(error, psycopg.OperationalError):

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import seals
-from fhir_coprod.store.schema import audit, core, programs, sign_in, sync, watch
+from fhir_coprod.store.schema import audit, core, erased, programs, sign_in, sync, watch
 from fhir_coprod.store.schema.many import array, listed
 
 Key = tuple[Any, ...]
@@ -64,6 +64,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
             *(sign_in.user_grant, sign_in.glass),
             *(programs.client, programs.signing_key),
             audit.checkpoint,
+            *(erased.span, erased.record),
         )
     },
     sync.dead_letter: _letters(),

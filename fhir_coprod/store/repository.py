@@ -21,7 +21,7 @@ from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.store import opening, quality, reindex, seeing
 from fhir_coprod.store.batch import Clock
 from fhir_coprod.store.condition import Condition, Watcher
-from fhir_coprod.store.database import DAMAGED, PATIENCE, Database, Patience, Session
+from fhir_coprod.store.database import DAMAGED, PATIENCE, Database, Patience, Session, last_given
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.quality import Fault
@@ -321,8 +321,8 @@ class Store:
         return [from_row(row) for row in self._database.read(_CHANGES, (after, limit))]
 
     def head(self) -> int:
-        """The newest position; 0 in an empty store."""
-        return int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
+        """The newest position that was given; 0 in an empty store."""
+        return int(self._database.ask(last_given))
 
     def is_held(self, lease: str) -> bool:
         """Whether some process has this lease (`lease.py`); clocks of machines may differ by seconds."""

@@ -347,6 +347,12 @@ class Transaction:
         self._protect()
         self._batch.session.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
 
+    def forget(self, references: Iterable[Reference]) -> None:
+        """Know nothing any more of resources whose rows this work has taken away (`erasing.py`)."""
+        for reference in references:
+            self._own.pop(reference, None)
+            self._batch.latest.pop(reference, None)
+
     def note(self, what: Any) -> None:
         """Hand this to whoever keeps notes (`Store.keep_notes`): it is written together with the work."""
         self._notes.append(what)

@@ -11,7 +11,7 @@ import binascii
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -48,6 +48,15 @@ _LONGEST: Final = 1000
 """Characters of a path to come back to."""
 
 
+Entrance = Callable[[str, int, str, Rights], Awaitable[None]]
+"""Remembers what happened at the door: sign-in or sign-out, the status of the answer, the address of the
+connection, and who it was."""
+
+
+async def nobody_minds(what: str, status: int, address: str, rights: Rights) -> None:
+    """Remembers nothing."""
+
+
 class WithoutRole(NotAllowed):
     """Somebody signed in who has no role here."""
 
@@ -59,8 +68,9 @@ class WithoutRole(NotAllowed):
 class Door:
     """Knows who asks for a page, and lets people sign in where the settings say how."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, entrance: Entrance = nobody_minds) -> None:
         self._store = store
+        self._entrance = entrance
         self._settings = settings
         self._sign_in = settings.access.sign_in
         if self._sign_in is None:
@@ -209,10 +219,12 @@ class Door:
             if attempt is None:
                 raise NotSignedIn("This browser has begun no sign-in, or too long ago; begin again.")
             claims = await self._provider.who(attempt, dict(request.query_params))
-            id = await run_in_threadpool(self._signed_in, self._sign_in, claims, self._id(request))
+            name, id = await run_in_threadpool(self._signed_in, self._sign_in, claims, self._id(request))
+            await self._entrance("sign-in", 200, _address(request), _somebody(name, id))
         except NotSignedIn as error:
             to, again = (attempt.to, attempt.again) if attempt else ("/", False)
             answer = self.sign_in_page(to, message=error.message, again=again)
+            answer = await self._refused(request, answer)
         except CoprodError as error:
             answer = sorry(error)
         else:
@@ -221,7 +233,16 @@ class Door:
         self._set(answer, f"{self._cookie}-in", "", 0)
         return answer
 
-    def _signed_in(self, sign_in: SignInSettings, claims: Claims, before: str) -> str:
+    async def _refused(self, request: Request, answer: Response) -> Response:
+        """The same answer, once the refusal is remembered."""
+        try:
+            await self._entrance("sign-in", answer.status_code, _address(request), _somebody("", ""))
+        except CoprodError as error:
+            return sorry(error)
+        return answer
+
+    def _signed_in(self, sign_in: SignInSettings, claims: Claims, before: str) -> tuple[str, str]:
+        """Who has signed in, and what their cookie holds from now on."""
         now = datetime.now(UTC)
         patient = _patient(self._store, sign_in, claims)
         related = tuple(filter(_ID.fullmatch, roles.values(claims, sign_in.related_person_claim)))[:20]
@@ -229,7 +250,7 @@ class Door:
         person = roles.person(sign_in, claims, patient, related, own[0] if len(own) == 1 else "")
         proven = id_token.time_of(claims, "auth_time")
         acr = claims.get("acr")
-        return sessions.begin(
+        id = sessions.begin(
             self._store,
             sign_in,
             person,
@@ -239,6 +260,7 @@ class Door:
             instead_of=before,
             acting=self._acting_before(sign_in, person, before, now),
         )
+        return person.name, id
 
     def _acting_before(self, sign_in: SignInSettings, person: Person, before: str, now: datetime) -> str:
         """Who signs in again goes on to act as before."""
@@ -261,6 +283,8 @@ class Door:
                 if visitor.session is not None:
                     await run_in_threadpool(glass.end, self._store, visitor.session, datetime.now(UTC))
                 await run_in_threadpool(sessions.end, self._store, self._id(request))
+                name = visitor.session.person.name if visitor.session else ""
+                await self._entrance("sign-out", 200, _address(request), _somebody(name, self._id(request)))
         except CoprodError as error:
             return sorry(error)
         answer = elsewhere("/sign-out")
@@ -298,6 +322,18 @@ class Door:
         """Set a cookie: for so many seconds, or until the browser is closed; 0 takes it back."""
         age = "" if seconds is None else f"; Max-Age={seconds}"
         answer.headers.append("set-cookie", f"{name}={value}{self._flags}{age}")
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _somebody(name: str, id: str) -> Rights:
+    """Who comes or goes, for what is remembered of it.
+
+    id: what the cookie holds
+    """
+    return Rights("person", name, session=sessions.hash_of(id)[:16] if id else "")
 
 
 def token_of(id: str) -> str:

@@ -17,7 +17,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.web import glass, mine, people, referral
 from fhir_coprod.web.answering import Turns, elsewhere, form_of, sorry, typed
-from fhir_coprod.web.door import Door, WithoutRole
+from fhir_coprod.web.door import Door, Entrance, WithoutRole, nobody_minds
 from fhir_coprod.web.letters import environment
 from fhir_coprod.web.operations import operating, wrong_in_records
 from fhir_coprod.web.survey import found, survey
@@ -34,22 +34,25 @@ async def unremembered(path: str, address: str, rights: Rights) -> None:
     """Remembers nothing."""
 
 
-def routes(store: Store, settings: Settings, look: Look = unremembered) -> list[BaseRoute]:
+def routes(
+    store: Store, settings: Settings, look: Look = unremembered, entrance: Entrance = nobody_minds
+) -> list[BaseRoute]:
     """The pages of this store.
 
-    look: remembers who looks at a page, before it is worked out
+    look:     remembers who looks at a page, before it is worked out
+    entrance: remembers who signs in and out
     """
-    return _Pages(store, settings, look).routes()
+    return _Pages(store, settings, look, entrance).routes()
 
 
 class _Pages:
     """The pages of one application."""
 
-    def __init__(self, store: Store, settings: Settings, look: Look) -> None:
+    def __init__(self, store: Store, settings: Settings, look: Look, entrance: Entrance) -> None:
         self._look = look
         self._store = store
         self._settings = settings
-        self._door = Door(store, settings)
+        self._door = Door(store, settings, entrance)
         self._answer = Turns().answer
 
     def routes(self) -> list[BaseRoute]:

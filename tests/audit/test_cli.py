@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from fhir_coprod import jsontext
 from fhir_coprod.cli import app
+from fhir_coprod.store import Store
+from tests.access.programs import register
 from tests.api.conftest import patient
 from tests.audit.conftest import Audited
 
@@ -72,3 +75,23 @@ def test_export_writes_audit_events(filled: Audited, tmp_path: Path, name: str) 
 def test_retain_has_nothing_to_remove_in_the_first_years(filled: Audited) -> None:
     assert json.loads(run("db", "retain", "--dry-run", "--json").stdout) == {"dryRun": True, "removed": []}
     assert "nothing is past its time" in run("db", "retain").stdout
+
+
+def test_commands_are_remembered_while_callers_have_to_say_who_they_are(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COPROD_STORE__URL", store_url)
+    with Store.open(store_url) as store:
+        anna = jsontext.from_data({"resourceType": "Patient", "id": "anna"})
+        store.write(lambda transaction: transaction.put(anna, "anna"))
+    assert run("patient", "export", "anna", "one").exit_code == 0
+    assert json.loads(run("audit", "search", "--json").stdout) == []
+    with Store.open(store_url) as store:
+        register(store)
+    assert run("patient", "export", "anna", "two").exit_code == 0
+    found = json.loads(run("audit", "search", "--json").stdout)
+    assert [one["interaction"] for one in found] == ["audit-search", "patient-export"]
+    monkeypatch.setenv("COPROD_AUDIT__ON", "false")
+    assert run("patient", "export", "anna", "three").exit_code == 0
+    assert len(json.loads(run("audit", "search", "--json").stdout)) == 2

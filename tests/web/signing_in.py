@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.web import routes
+from fhir_coprod.web.door import Entrance, nobody_minds
 from tests.watch.hospital import DAY, Hospital
 
 HOME = "https://coprod.example"
@@ -158,12 +159,13 @@ class Visit:
     cookies: dict[str, str] = field(default_factory=dict)
     host: str = HOME
     address: str = "192.0.2.7"
+    entrance: Entrance = nobody_minds
     real: bool = False
     """Whether the provider is a real one."""
 
     def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> httpx.Response:
         async def go() -> httpx.Response:
-            application = Starlette(routes=routes(self.store, self.settings))
+            application = Starlette(routes=routes(self.store, self.settings, entrance=self.entrance))
             transport = httpx.ASGITransport(application, client=(self.address, 50_000))
             cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
             sent = ({"cookie": cookie} if cookie else {}) | headers

@@ -116,7 +116,7 @@ def _reading(rights: Rights) -> Rights:
 
 def _is_about(made: Json, patient: str) -> bool:
     named = f"Patient/{patient}"
-    return any(entity.get("what", {}).get("reference") == named for entity in made["entity"])
+    return any(entity.get("what", {}).get("reference") == named for entity in made.get("entity", ()))
 
 
 def _only_of(rights: Rights, action: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Integer, Table, Text
 from fhir_coprod.definitions import is_resource_type
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import schema
-from fhir_coprod.store.database import BROKEN, Database, DatabaseErrors, Session
+from fhir_coprod.store.database import BROKEN, Database, DatabaseErrors, Session, last_given
 from fhir_coprod.store.reindex import PREFIX
 from fhir_coprod.store.schema import audit, core
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
@@ -194,7 +194,7 @@ class Small:
     def portion(self, session: Session, after: int) -> Portion:
         faults: list[Fault] = []
         mends: list[Mend] = []
-        head = session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+        head = last_given(session)
         faults += beyond(session, head, self._followers)
         _settings(session, faults, mends)
         latest = to_milliseconds(datetime.now(UTC) + LONGEST_LEASE)

@@ -55,6 +55,8 @@ _GUARDED = {
     "user_grant": f"say it again (fhir-coprod users revoke, and grant), {_OR_RESTORE}",
     "client": f"the program may do nothing until then: clients remove, and clients add again, {_OR_RESTORE}",
     "signing_key": f"nothing is needed: its machine makes another within minutes; {_OR_RESTORE}",
+    "erased_range": f"the versions that were erased there are told as missing; {_OR_RESTORE}",
+    "erased_record": f"the next sync may take the record again, so erase it again then; {_OR_RESTORE}",
     "audit_checkpoint": (f"fhir-coprod audit verify misses what was before it in that month; {_OR_RESTORE}"),
     "share": f"nobody uses it after eight days, and then it is forgotten; {_OR_RESTORE}",
     "habit": f"the watch learns it again, but what was in use before is lost; {_OR_RESTORE}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir_coprod.errors import Damaged
-from fhir_coprod.store.database import RESTORE, Database, Session
+from fhir_coprod.store.database import RESTORE, Database, Session, last_given
 from fhir_coprod.store.soundness.database import FOLLOWERS, behind, beyond, counted
 from fhir_coprod.store.soundness.log import Row, what_is_wrong
 
@@ -35,7 +35,7 @@ def _wrong(database: Database, session: Session) -> str:
             return f"at the end of the log {why}"
         if newest != row.version:
             return "the newest version in the log is not that of its resource"
-    if faults := beyond(session, head, FOLLOWERS):
+    if faults := beyond(session, max(head, last_given(session)), FOLLOWERS):
         return f"a reader of the log is beyond its end ({faults[0].at} is {faults[0].why})"
     if database.url.get_backend_name() != "sqlite":
         for table in counted():

@@ -1,7 +1,7 @@
 """Looks at the log: every version and the bytes it was received as, against their seals and each other.
 
 Positions are handed out under a lock, one after the other, and what is rolled back gives its positions back.
-So a log has no gaps, on either database.
+So a log has no gaps, on either database, but for what was erased (table `erased_range`).
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -82,11 +82,11 @@ class Log:
         expected = after + 1
         for found in session.rows(_ROWS, (after, last)):
             if found[0] > expected:
-                faults.append(_gap(expected, found[0] - 1))
+                faults += _gaps(session, expected, found[0] - 1)
             expected = found[0] + 1
             self._look(found, faults, mends)
         if not places and expected <= self._head:
-            faults.append(_gap(expected, self._head))
+            faults += _gaps(session, expected, self._head)
         end = last if places else 2**62
         for (position,) in session.rows(_ORPHANS, (after if after else -(2**62), end)):
             if position <= self._head or not places:
@@ -124,6 +124,18 @@ class Log:
             mends.append(restored(row.type, row.id))
         if sound and (seal is None or (at_received is not None and received_seal is None)):
             mends.append(_seal(row, received))
+
+
+def _gaps(session: Session, first: int, last: int) -> Iterator[Fault]:
+    """What is missing between two positions, without what was erased."""
+    for begin, end in session.rows(
+        "SELECT first, last FROM erased_range WHERE last >= ? AND first <= ? ORDER BY first", (first, last)
+    ):
+        if begin > first:
+            yield _gap(first, begin - 1)
+        first = max(first, end + 1)
+    if first <= last:
+        yield _gap(first, last)
 
 
 def _gap(first: int, last: int) -> Fault:

@@ -35,7 +35,7 @@ from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.spilled import SpilledSet
-from fhir_coprod.sync.staging import exports, feed, identity, letters, references, sealed, unfinished
+from fhir_coprod.sync.staging import erased, exports, feed, identity, letters, references, sealed, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
@@ -290,7 +290,8 @@ def holdings(connection: Connection) -> list[Holding]:
 
 def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     """Write the batch and count what was new in it. Staging the same batch again changes nothing."""
-    counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.refused))
+    left_out = _leave_out(connection, batch)
+    counts = Counts(unchanged=len(batch.unchanged) + left_out, dead=len(batch.refused))
     known = known_records(connection, batch.ehr, batch.type, [t.record.id for t in batch.taken])
     newest = {taken.record.id: taken for taken in batch.taken}
     new, changed = [], []
@@ -304,7 +305,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     counts.updated = len(changed)
     counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
-    counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
+    counts.read = len(newest) + len(batch.unchanged) + len(batch.refused) + left_out
     if changed:
         _forget(connection, [taken.record for taken in changed])
         _update_rows(connection, changed)
@@ -326,6 +327,32 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
         if (began := batch.feed.whole_since) is not None:
             letters.resolve_what_came_no_more(connection, batch.ehr, batch.type, began)
     return counts
+
+
+def _leave_out(connection: Connection, batch: Batch) -> int:
+    """Take out of a batch what was erased: the records themselves, and new ones that name nobody but patients
+    who were. Returns how many that are."""
+    if not erased.were_any(connection):
+        return 0
+    named = {taken.record: _patients(taken.targets) for taken in batch.taken}
+    named |= {Record(one.ehr, one.type, one.foreign_id): sorted(one.patients) for one in batch.refused}
+    wanted = {*named, *batch.unchanged, *batch.gone, *(one for many in named.values() for one in many)}
+    wanted |= {old for old, _ in batch.given_up}
+    gone = erased.among(connection, wanted)
+    if not gone:
+        return 0
+    gone |= {record for record, many in named.items() if many and gone.issuperset(many)}
+    before = batch.size
+    batch.taken = [one for one in batch.taken if one.record not in gone]
+    batch.refused = [one for one in batch.refused if Record(one.ehr, one.type, one.foreign_id) not in gone]
+    batch.unchanged = [record for record in batch.unchanged if record not in gone]
+    batch.gone = [record for record in batch.gone if record not in gone]
+    batch.given_up = [pair for pair in batch.given_up if pair[0] not in gone]
+    return before - batch.size
+
+
+def _patients(targets: frozenset[tuple[str, str, str]]) -> list[Record]:
+    return [Record(*target) for target in sorted(targets) if target[0] and target[1] == "Patient"]
 
 
 def _crosswalk_row(taken: Taken) -> tuple[Any, ...]:

@@ -9,15 +9,16 @@ it was when the facts were read, so news that comes in between is never lost, wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, func, select, text, tuple_
+from sqlalchemy import Connection, bindparam, case, delete, func, select, text, tuple_
 
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.watch import standing as table
 from fhir_coprod.store.seals import seal
 from fhir_coprod.watch.rules.codes import LISTED
@@ -185,6 +186,20 @@ def forget(transaction: Transaction, gone: Mapping[str, Held | None]) -> None:
     known = [{"referral": name, "was": was.due} for name, was in gone.items() if was is not None]
     if known:
         transaction.connection.execute(_FORGET, known)
+
+
+def copied(connection: Connection, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these resources, as values, for a copy; pass only as many as fit into one statement."""
+    statement = select(table).where(among(table.c.referral, names)).order_by(table.c.referral)
+    for row in connection.execute(statement):
+        packed = {name: row._mapping[name] for name in ("body", "facts")}
+        unpacked = {name: msgspec.msgpack.decode(value) if value else None for name, value in packed.items()}
+        yield msgspec.to_builtins({**row._mapping, **unpacked})
+
+
+def erase(connection: Connection, names: Sequence[str]) -> None:
+    """Drop the rows of resources that were erased."""
+    connection.execute(delete(table).where(among(table.c.referral, names)))
 
 
 def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None:

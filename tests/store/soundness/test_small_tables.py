@@ -266,6 +266,7 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
             *("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"),
             *("client", "signing_key", "used_assertion", "user_grant", "session", "relation"),
             *("export_job", "import_job", "objection", "joined", "glass"),
+            *("erased_range", "erased_record"),
             *AUDIT,
         ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")

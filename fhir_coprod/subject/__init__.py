@@ -1,0 +1,1 @@
+"""What a patient may ask for as a data subject: a copy of everything about them, and its erasure."""
