@@ -67,5 +67,5 @@ def owner(rights: Rights) -> str:
 def asked_by(owner: str) -> Rights:
     """Who it was, for the audit: without any scope, whatever they had then."""
     kind, _, name = owner.partition(":")
-    found = next((each for each in get_args(Kind) if each == kind), "program")
-    return Rights(found, name)
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return Rights(next((each for each in kinds if each == kind), "program"), name)
