@@ -16,7 +16,8 @@ from fhir_coprod.instants import from_milliseconds, last_updated
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import guarded, seals
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.schema import core, erased
+from fhir_coprod.store.schema import core, erased, sign_in
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
@@ -57,6 +58,8 @@ def erase(transaction: Transaction, references: Iterable[Reference]) -> int:
         ids = [id for _, id in group]
         for start in range(0, len(ids), AT_ONCE):
             positions += _erase(session, type, ids[start : start + AT_ONCE])
+            if type == "Patient":
+                _forget_who(transaction, ids[start : start + AT_ONCE])
     _remember(transaction, positions)
     transaction.forget(wanted)
     return len(positions)
@@ -76,6 +79,17 @@ def _erase(session: Session, type: str, ids: Sequence[str]) -> list[int]:
         for table in (core.received, core.version):
             session.run(f"DELETE FROM {table.name} WHERE {by_position}", some)
     return positions
+
+
+def _forget_who(transaction: Transaction, patients: Sequence[str]) -> None:
+    """Erase what patients have refused, who became one with them, and for whom the glass was broken: that it
+    was stands in the audit."""
+    connection = transaction.connection
+    j, g = core.joined.c, sign_in.glass.c
+    condition, values = transaction.session.among("patient", patients)
+    transaction.session.run(f"DELETE FROM objection WHERE {condition}", values)
+    guarded.take(connection, core.joined, among(j.patient, patients) | among(j.former, patients))
+    guarded.take(connection, sign_in.glass, among(g.patient, patients))
 
 
 def _remember(transaction: Transaction, positions: Iterable[int]) -> None:

@@ -41,6 +41,7 @@ def test_each_interaction_is_remembered_with_the_patient_it_was_about(audited: A
     api.get("Observation?patient=Patient/nobody")
     api.get("Observation/o/_history")
     api.get("Patient/anna/$everything")
+    api.get("Observation/o/$validate")
     api.delete("Observation/o")
     o, anna = ("Observation/o", 1, "anna"), ("Patient/anna", 1, "anna")
     assert told(audited) == [
@@ -52,6 +53,7 @@ def test_each_interaction_is_remembered_with_the_patient_it_was_about(audited: A
         ("search-type", 200, [("Patient/nobody", 0, "nobody")]),
         ("history-instance", 200, [o]),
         ("$everything", 200, [anna, o]),
+        ("$validate", 200, [o]),
         ("delete", 204, [("Observation/o", 2, "anna")]),
     ]
 

@@ -19,7 +19,7 @@ from fhir_coprod.errors import (
 )
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store import Transaction
+from fhir_coprod.store import Transaction, Version
 from fhir_coprod.validation import validate_document
 
 _OF_VALIDATE = ("mode", "profile")
@@ -39,16 +39,20 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
     size = len(call.body)
     async with endpoint.bodies(size):
         given = await endpoint.check(size, _inputs_of_validate, call)
-        outcome = await _validated(call, endpoint, given)
+        outcome, stored = await _validated(call, endpoint, given)
     ignored = tuple(Issue("warning", "not-supported", f"Ignored: {said}") for said in given.unknown)
-    return outcome_answer(Outcome((*outcome.issues, *ignored)))
+    answer = outcome_answer(Outcome((*outcome.issues, *ignored)))
+    answer.shown = stored
+    return answer
 
 
 def _inputs_of_validate(call: Call) -> Inputs:
     return inputs(call, _OF_VALIDATE, on_resource=True)
 
 
-async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
+async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> tuple[Outcome, tuple[Version, ...]]:
+    """What is wrong, and the stored version of which that says something."""
+    stored: tuple[Version, ...] = ()
     mode, profile = given.get("mode"), given.get("profile")
     if mode not in _MODES:
         raise BadRequest("mode is one of create, update, delete or profile.")
@@ -58,14 +62,15 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
         await endpoint.read(call.type, call.id, call.caller.rights)
         may = Issue("information", "informational", "It may be deleted.")
         refused = await _tried(call, endpoint, "DELETE", None)
-        return Outcome((may,)) if refused is None else refused
+        return (Outcome((may,)) if refused is None else refused), stored
     document = given.resource
     if document is None:
         if not call.id:
             raise BadRequest(
                 "There is nothing to validate; send the resource, bare or as the parameter `resource`."
             )
-        document = jsontext.parse((await endpoint.read(call.type, call.id, call.caller.rights)).body)
+        stored = (await endpoint.read(call.type, call.id, call.caller.rights),)
+        document = jsontext.parse(stored[0].body)
     if call.type and document.type != call.type:
         raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
     size = len(document.raw)
@@ -75,7 +80,7 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
         refused = await _tried(call, endpoint, method, document) if method else None
     # An outcome with errors is falsy. What is wrong by both is told once.
     told = outcome.issues if refused is None else (*refused.issues, *outcome.issues)
-    return Outcome(tuple(dict.fromkeys(told)))
+    return Outcome(tuple(dict.fromkeys(told))), stored
 
 
 _REFUSALS = (

@@ -253,7 +253,8 @@ class TestStanding:
         assert errors(api.post("Parameters/$validate", answer.json())) == []
 
     def test_gives_what_its_definition_promises(self, api: Api, referral: Json) -> None:
-        definition = definitions.own_resources("OperationDefinition")[0]
+        known = definitions.own_resources("OperationDefinition")
+        definition = next(each for each in known if each["code"] == "standing")
         promised = {each["name"]: each for each in definition["parameter"] if each["use"] == "out"}
         answer = api.get(f"ServiceRequest/{referral['id']}/$standing?now=2026-06-01T12:00:00Z").json()
         assert {each["name"] for each in answer["parameter"]} <= set(promised)
