@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 _MOST: Final = 10_000
-"""Callers that are remembered; beyond that, those whose buckets are full again are forgotten."""
+"""Callers that are remembered; beyond that, the one who has not been here for longest is forgotten."""
 
 
 class Rates:
@@ -44,9 +44,7 @@ class Rates:
         return 0.0 if left >= 1.0 else (1.0 - left) / self._per_second
 
     def _keep(self, caller: str, left: float, now: float) -> None:
-        if len(self._held) >= _MOST and caller not in self._held:
-            full = self._burst / self._per_second
-            self._held = {one: (some, at) for one, (some, at) in self._held.items() if now - at < full}
-            while len(self._held) >= _MOST:
-                self._held.pop(next(iter(self._held)))
-        self._held[caller] = (left, now)
+        self._held.pop(caller, None)
+        self._held[caller] = (left, now)  # as the last one: whoever stands first was here longest ago
+        if len(self._held) > _MOST:
+            del self._held[next(iter(self._held))]

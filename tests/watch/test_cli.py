@@ -336,7 +336,7 @@ def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path
     stale_feed(tmp_path)
     at = MONDAY + 30 * DAY
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
-        asked = _assessed(store, Settings(), "late", "default", at)
+        asked = _assessed(store, Settings(), "late", "default", at, 0)
         board = survey(store, Settings(), at)
     (case,) = [case for case in (*board.stalled, *board.partly) if case.id == "late"]
     printed = run(config, "watch", "--now", at.isoformat(), "--all", "--json")
