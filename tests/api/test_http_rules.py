@@ -37,8 +37,8 @@ def test_rule_of_http(api: Api, rule: Rule) -> None:
 
 
 def test_every_status_that_the_description_promises_has_a_rule(api: Api) -> None:
-    """Those of the FHIR routes in OpenAPI. 503 needs a slow server and is tested beside its limit; 401 and 429
-    need one that asks who calls (tests/access)."""
+    """Those of the FHIR routes in OpenAPI. 503 needs a slow server and is tested beside its limit; 401 and
+    429 need one that asks who calls (tests/access)."""
     described = api.get("http://localhost/openapi.json").json()
     promised = {
         int(status)
