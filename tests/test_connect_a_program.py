@@ -130,6 +130,7 @@ def blocks(language: str, kind: str) -> list[str]:
     return [text for found, name, text in BLOCKS if (found, name) == (language, kind)]
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)
 def test_a_newcomer_connects_a_program_by_the_commands_of_the_page(tmp_path: Path, cable: Cable) -> None:
     with socket.socket() as free:

@@ -91,6 +91,7 @@ def test_a_client_of_others_signs_in_and_reads(command: Callable[[], list[str]],
     assert json.loads(done.stdout) == {"refused": 401, "found": ["hip"]}
 
 
+@pytest.mark.proof
 def test_our_own_sync_signs_in_at_our_own_server(site: Site, tmp_path: Path) -> None:
     auth = SmartBackendAuth(type="smart-backend", client_id="ward", key_file=site.pem)
     ehr = EhrSettings(name="other", url=site.base, auth=auth, types=("ServiceRequest",))
@@ -101,6 +102,7 @@ def test_our_own_sync_signs_in_at_our_own_server(site: Site, tmp_path: Path) -> 
         assert report.counts["ServiceRequest"].created == 1
 
 
+@pytest.mark.proof
 def test_of_several_processes_one_takes_an_assertion(postgresql_store: str, tmp_path: Path) -> None:
     key = ECKey.generate_key("P-384")
     with Store.open(postgresql_store) as store:
