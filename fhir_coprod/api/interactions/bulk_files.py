@@ -6,16 +6,21 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Table
 
+from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, Part, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.failures import RETRY_SECONDS
+from fhir_coprod.api.formats import http_date
 from fhir_coprod.bulk import allowed, folder
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.wanted import File
 from fhir_coprod.errors import BadRequest, NotFound, Unsupported
+from fhir_coprod.instants import from_milliseconds, instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import bulk_jobs
@@ -54,11 +59,36 @@ async def take_back(endpoint: Endpoint, table: Table, id: str) -> Answer:
     return said("Taken back.", 202)
 
 
+def unfinished(sentence: str, progress: str) -> Answer:
+    """The answer as long as one is not done."""
+    headers = {"x-progress": progress, "retry-after": str(RETRY_SECONDS)}
+    return replace(said(sentence, 202), headers=headers)
+
+
+def manifest(call: Call, kept: BulkJob, milliseconds: int, request: str, rest: Json) -> Answer:
+    """What came of one that is done.
+
+    milliseconds: its transactionTime, since 1970
+    rest: its lists of files, and what else there is to say
+    """
+    told = {
+        "transactionTime": instant(from_milliseconds(milliseconds)),
+        "request": request,
+        "requiresAccessToken": call.caller.rights.kind != "local",
+        **rest,
+    }
+    headers = {"expires": http_date(kept.until // 1000)}
+    return Answer(200, jsontext.encode(told), headers=headers, format="application/json")
+
+
 async def sweep(endpoint: Endpoint) -> None:
     """Forget what is too old, and remove the files of what is not known."""
     store = endpoint.store
     await endpoint.write(bulk_jobs.forget_old)
-    known = lambda: bulk_jobs.ids(store, EXPORT) | bulk_jobs.ids(store, IMPORT)  # noqa: E731
+
+    def known() -> set[str]:
+        return {*bulk_jobs.ids(store, EXPORT), *bulk_jobs.ids(store, IMPORT)}
+
     await asyncio.to_thread(folder_of(endpoint).sweep, known)
 
 

@@ -19,14 +19,12 @@ from fhir_coprod import deadline, jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.failures import RETRY_SECONDS
-from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import bulk_files, export_asked, subset
 from fhir_coprod.audit.events import patients_in
 from fhir_coprod.bulk import allowed, exporting, patients
 from fhir_coprod.bulk.wanted import Job, Level, Wanted, decode, encode
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound
-from fhir_coprod.instants import from_milliseconds, instant, now, to_milliseconds
+from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.store import bulk_jobs
 from fhir_coprod.store.bulk_jobs import EXPORT, BulkJob
 
@@ -130,21 +128,16 @@ async def status(call: Call, endpoint: Endpoint) -> Answer:
     kept, job = await _own(call, endpoint)
     if not kept.ended:
         begin(endpoint, kept.id)
-        headers = {"x-progress": job.progress, "retry-after": str(RETRY_SECONDS)}
-        return replace(bulk_files.said("The export is not done yet; ask again later.", 202), headers=headers)
+        return bulk_files.unfinished("The export is not done yet; ask again later.", job.progress)
     if job.failed:
         raise ExportFailed(job.failed)
     address = f"{call.base}/_export/{kept.id}"
-    manifest = {
-        "transactionTime": instant(from_milliseconds(job.time)),
-        "request": job.wanted.request,
-        "requiresAccessToken": call.caller.rights.kind != "local",
+    rest = {
         "output": bulk_files.items(job.files, "output", address),
         "deleted": bulk_files.items(job.files, "deleted", address),
         "error": bulk_files.items(job.files, "error", address),
     }
-    headers = {"expires": http_date(kept.until // 1000)}
-    return Answer(200, jsontext.encode(manifest), headers=headers, format="application/json")
+    return bulk_files.manifest(call, kept, job.time, job.wanted.request, rest)
 
 
 async def cancel(call: Call, endpoint: Endpoint) -> Answer:

@@ -19,13 +19,10 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from fhir_coprod import jsontext
 from fhir_coprod.access.admission import UNCHANGEABLE
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.failures import RETRY_SECONDS
-from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import allowed, bulk_files
 from fhir_coprod.bulk import folder, importing
 from fhir_coprod.bulk.allowed import asked_by, owner, require_import
@@ -33,7 +30,7 @@ from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.importing import Job, decode, encode
 from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, NotFound, TooLarge, UnsupportedMediaType
 from fhir_coprod.files.reading import Limits
-from fhir_coprod.instants import from_milliseconds, instant, now, to_milliseconds
+from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.jsontext import Document
 from fhir_coprod.store import Transaction, bulk_jobs
 from fhir_coprod.store.bulk_jobs import IMPORT, BulkJob
@@ -176,21 +173,16 @@ async def status(call: Call, endpoint: Endpoint) -> Answer:
     kept, job = await _own(call, endpoint)
     if not kept.ended:
         begin(endpoint, kept.id)
-        headers = {"x-progress": job.progress, "retry-after": str(RETRY_SECONDS)}
-        return replace(bulk_files.said("The import is not done yet; ask again later.", 202), headers=headers)
+        return bulk_files.unfinished("The import is not done yet; ask again later.", job.progress)
     if job.failed:
         raise ImportFailed(job.failed)
     address = f"{call.base}/_import/{kept.id}"
-    manifest = {
-        "transactionTime": instant(from_milliseconds(job.received)),
-        "request": job.request,
-        "requiresAccessToken": call.caller.rights.kind != "local",
+    rest = {
         "output": [],
         "error": bulk_files.items(job.files, "error", address),
         "extension": {COUNTS: msgspec.to_builtins(job.counts)},
     }
-    headers = {"expires": http_date(kept.until // 1000)}
-    return Answer(200, jsontext.encode(manifest), headers=headers, format="application/json")
+    return bulk_files.manifest(call, kept, job.received, job.request, rest)
 
 
 async def cancel(call: Call, endpoint: Endpoint) -> Answer:
